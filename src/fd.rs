@@ -1,0 +1,57 @@
+//! Descriptor-relative file access that never follows a symlink, never blocks and never crosses a
+//! mount: an attacker who swaps a directory for a symlink in mid-run gets an error, not our reads.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::path::Arg;
+
+/// Opens the directory `name` in `parent`. Fails with `ELOOP`/`ENOTDIR` where it is something else,
+/// `EXDEV` where something is mounted on it.
+pub(crate) fn open_dir<P: Arg + Copy>(parent: impl AsFd, name: P) -> rustix::io::Result<OwnedFd> {
+    let parent = parent.as_fd();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let beneath = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    match retry_on_intr(|| rustix::fs::openat2(parent, name, flags, Mode::empty(), beneath)) {
+        // Linux before 5.6, and sandboxes that filter the call; mountinfo was read before.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            retry_on_intr(|| rustix::fs::openat(parent, name, flags, Mode::empty()))
+        }
+        other => other,
+    }
+}
+
+/// `lstat` of `name` in `parent`.
+pub(crate) fn stat<P: Arg + Copy>(parent: impl AsFd, name: P) -> rustix::io::Result<Stat> {
+    let parent = parent.as_fd();
+    retry_on_intr(|| rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW))
+}
+
+/// Opens `name` in `parent` for reading if it is a regular file; `None` where it is anything else.
+/// Returns the size in bytes with it.
+pub(crate) fn open_regular<P: Arg + Copy>(
+    parent: impl AsFd,
+    name: P,
+) -> rustix::io::Result<Option<(File, u64)>> {
+    let parent = parent.as_fd();
+    // NONBLOCK: opening a FIFO that nobody writes to would hang the run.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = match retry_on_intr(|| rustix::fs::openat(parent, name, flags, Mode::empty())) {
+        Ok(fd) => fd,
+        // A symlink, and a socket or a device without a driver.
+        Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let stat = rustix::fs::fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    Ok(Some((File::from(fd), size(&stat))))
+}
+
+/// `st_size`, which the kernel types as signed and never makes negative.
+pub(crate) fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
