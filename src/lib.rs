@@ -2,9 +2,27 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod events;
+mod evict;
 pub mod fault;
 mod fd;
+pub mod holders;
+pub mod key;
+pub mod layout;
+pub mod lock;
+pub mod maintain;
+mod parallel;
+pub mod plan;
 pub mod problem;
+pub mod progress;
+pub mod root;
+pub mod units;
+pub mod verify;
+pub mod view;
+mod walk;
 
 pub use fault::{Fault, FaultCode};
+pub use key::{Key, KeyInputs};
 pub use problem::Problem;
+pub use root::Root;
+pub use view::CacheView;

@@ -1,0 +1,300 @@
+//! The event log: `UNIX_SECONDS EVENT KEY [BYTES]`, one event a line, appended with one write.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read};
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::fd;
+use crate::key::Key;
+use crate::layout::EVENTS_LOG;
+use crate::lock;
+use crate::problem::Problem;
+use crate::root::Root;
+use crate::units::unix_seconds;
+
+/// What happened to an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A daemon served it.
+    Hit,
+    /// A daemon had to transcode it.
+    Miss,
+    /// `sweep` removed it.
+    Evict,
+    /// `gc-orphans` removed it.
+    Orphan,
+    /// `invalidate` or `verify --fix` removed it.
+    Invalidate,
+}
+
+impl EventKind {
+    /// The kinds that removals log.
+    pub const REMOVALS: [Self; 3] = [Self::Evict, Self::Orphan, Self::Invalidate];
+
+    /// The word in the log.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Evict => "evict",
+            Self::Orphan => "orphan",
+            Self::Invalidate => "invalidate",
+        }
+    }
+}
+
+/// One line of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When, in seconds since the epoch.
+    pub time: i64,
+    /// What.
+    pub kind: EventKind,
+    /// To which entry.
+    pub key: Key,
+    /// The entry's size, where the writer knew it.
+    pub bytes: Option<u64>,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.time, self.kind.code(), self.key)?;
+        self.bytes.map_or(Ok(()), |bytes| write!(f, " {bytes}"))
+    }
+}
+
+/// A line that is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidEvent;
+
+impl FromStr for Event {
+    type Err = InvalidEvent;
+
+    fn from_str(line: &str) -> Result<Self, InvalidEvent> {
+        let mut fields = line.split_ascii_whitespace();
+        let mut field = || fields.next().ok_or(InvalidEvent);
+        let time = field()?.parse().map_err(|_| InvalidEvent)?;
+        let kind = match field()? {
+            "hit" => EventKind::Hit,
+            "miss" => EventKind::Miss,
+            "evict" => EventKind::Evict,
+            "orphan" => EventKind::Orphan,
+            "invalidate" => EventKind::Invalidate,
+            _ => return Err(InvalidEvent),
+        };
+        let key = field()?.parse().map_err(|_| InvalidEvent)?;
+        let bytes = fields.next().map(str::parse).transpose().map_err(|_| InvalidEvent)?;
+        if fields.next().is_some() {
+            return Err(InvalidEvent);
+        }
+        Ok(Self { time, kind, key, bytes })
+    }
+}
+
+/// Hits and misses over some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HitRate {
+    /// Number of hits.
+    pub hits: u64,
+    /// Number of misses.
+    pub misses: u64,
+}
+
+impl HitRate {
+    /// Hits in percent of both, rounded half up; `None` without either.
+    pub fn percent(self) -> Option<u64> {
+        let (hits, total) =
+            (u128::from(self.hits), u128::from(self.hits) + u128::from(self.misses));
+        let percent = (200 * hits + total).checked_div(2 * total)?;
+        u64::try_from(percent).ok()
+    }
+}
+
+/// Removals of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removals {
+    /// How many.
+    pub count: u64,
+    /// Their bytes, where the log has them.
+    pub bytes: u64,
+}
+
+/// What the log says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Hits and misses in all; `None` when the log has neither: unknown, not zero.
+    pub all: Option<HitRate>,
+    /// The same of the last 24 hours; `None` when `all` is.
+    pub last_24h: Option<HitRate>,
+    /// Lines that do not parse.
+    pub skipped: u64,
+    /// Removals, in the order of [`EventKind::REMOVALS`].
+    pub removals: [Removals; 3],
+    /// When the newest removal was, in seconds since the epoch.
+    pub last_removal: Option<i64>,
+}
+
+impl Summary {
+    /// Reads the root's log; a log that does not exist is an empty one.
+    pub fn read(root: &Root, now: SystemTime) -> Result<Self, Problem> {
+        let unreadable = |reason: io::Error| {
+            Problem::new(root.path().join(EVENTS_LOG), "cannot read the event log", reason)
+        };
+        match fd::open_regular(root.fd(), EVENTS_LOG) {
+            Ok(Some((file, _))) => Self::from_lines(BufReader::new(file), now).map_err(unreadable),
+            Err(Errno::NOENT) => Ok(Self::default()),
+            Ok(None) => Err(unreadable(io::Error::other("it is not a regular file"))),
+            Err(error) => Err(unreadable(error.into())),
+        }
+    }
+
+    fn from_lines(mut log: impl BufRead, now: SystemTime) -> io::Result<Self> {
+        /// Six times the longest line that parses: what is longer is skipped without being held.
+        const LONGEST_LINE: u64 = 512;
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let now = unix_seconds(now);
+        let mut summary = Self::default();
+        let (mut all, mut recent) = (HitRate::default(), HitRate::default());
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            if log.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            let too_long = line.len() as u64 == LONGEST_LINE && !line.ends_with(b"\n");
+            if too_long {
+                log.skip_until(b'\n')?;
+            }
+            let event = std::str::from_utf8(&line).ok().filter(|_| !too_long).map(Event::from_str);
+            let Some(Ok(event)) = event else {
+                summary.skipped += u64::from(!line.trim_ascii().is_empty());
+                continue;
+            };
+            let in_last_24h = now.saturating_sub(event.time) < DAY.as_secs().cast_signed();
+            match event.kind {
+                EventKind::Hit => {
+                    all.hits += 1;
+                    recent.hits += u64::from(in_last_24h);
+                }
+                EventKind::Miss => {
+                    all.misses += 1;
+                    recent.misses += u64::from(in_last_24h);
+                }
+                EventKind::Evict | EventKind::Orphan | EventKind::Invalidate => {
+                    let place = EventKind::REMOVALS.iter().position(|&kind| kind == event.kind);
+                    let removals = &mut summary.removals[place.unwrap_or(0)];
+                    removals.count += 1;
+                    removals.bytes = removals.bytes.saturating_add(event.bytes.unwrap_or(0));
+                    summary.last_removal = summary.last_removal.max(Some(event.time));
+                }
+            }
+        }
+        if all != HitRate::default() {
+            (summary.all, summary.last_24h) = (Some(all), Some(recent));
+        }
+        Ok(summary)
+    }
+}
+
+/// Appends `event`, creating the log like a lockfile if need be, so that a daemon of another user can
+/// append after root's cron has.
+pub(crate) fn append(root: &Root, event: Event) -> Result<(), Problem> {
+    let failed = |reason: io::Error| {
+        Problem::new(root.path().join(EVENTS_LOG), "cannot append to the event log", reason)
+    };
+    let log = open_to_append(root).map_err(|e| failed(e.into()))?;
+    let stat = rustix::fs::fstat(&log).map_err(|e| failed(e.into()))?;
+    // One name: a hard link planted here would have us write into somebody else's file.
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
+        return Err(failed(io::Error::other("it is not a regular file with one name")));
+    }
+    let line = format!("{event}\n");
+    let written =
+        retry_on_intr(|| rustix::io::write(&log, line.as_bytes())).map_err(|e| failed(e.into()))?;
+    if written < line.len() {
+        return Err(failed(Errno::NOSPC.into()));
+    }
+    Ok(())
+}
+
+fn open_to_append(root: &Root) -> rustix::io::Result<rustix::fd::OwnedFd> {
+    let flags =
+        OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let open = || retry_on_intr(|| rustix::fs::openat(root.fd(), EVENTS_LOG, flags, Mode::empty()));
+    match open() {
+        Err(Errno::NOENT) => match lock::create(root, EVENTS_LOG) {
+            // Opened again for its flags: the created descriptor does not append.
+            Ok(_) | Err(Errno::EXIST) => open(),
+            Err(error) => Err(error),
+        },
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn summary(log: &str) -> Summary {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        Summary::from_lines(log.as_bytes(), now).unwrap()
+    }
+
+    #[test]
+    fn hits_and_misses_in_all_and_of_the_last_day() {
+        let key = "0123456789abcdef";
+        let log = format!(
+            "1 hit {key}\n999999 hit {key}\n999999 miss {key} 5\n913600 hit {key}\n913601 hit {key}\n2000000 hit {key}\n"
+        );
+        let summary = summary(&log);
+        assert_eq!(summary.all, Some(HitRate { hits: 5, misses: 1 }));
+        assert_eq!(summary.last_24h, Some(HitRate { hits: 3, misses: 1 }));
+        assert_eq!(summary.all.unwrap().percent(), Some(83));
+    }
+
+    #[test]
+    fn the_rate_rounds_half_up_and_is_unknown_without_lines() {
+        assert_eq!(HitRate { hits: 1, misses: 7 }.percent(), Some(13));
+        assert_eq!(HitRate { hits: 1, misses: 199 }.percent(), Some(1));
+        assert_eq!(HitRate { hits: u64::MAX, misses: u64::MAX }.percent(), Some(50));
+        assert_eq!(HitRate::default().percent(), None);
+        let only_removals = summary("1 evict 0123456789abcdef 10\n");
+        assert_eq!((only_removals.all, only_removals.last_24h), (None, None));
+        assert_eq!(only_removals.removals[0], Removals { count: 1, bytes: 10 });
+        assert_eq!(only_removals.last_removal, Some(1));
+    }
+
+    #[test]
+    fn what_does_not_parse_is_skipped_and_counted() {
+        let key = "0123456789abcdef";
+        let long = "x".repeat(100_000);
+        let log = format!(
+            "1 hit {key}\nhit\n1 hit nokey\n1 hug {key}\n1 hit {key} 5 6\n1 hit {key} -5\n{long}\n\n1 hit {key}"
+        );
+        let summary = summary(&log);
+        assert_eq!(summary.all, Some(HitRate { hits: 2, misses: 0 }));
+        assert_eq!(summary.skipped, 6);
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_comes_back(time: i64, bytes: Option<u64>, which in 0_usize..3) {
+            let key = "0123456789abcdef".parse().unwrap();
+            let event = Event { time, kind: EventKind::REMOVALS[which], key, bytes };
+            prop_assert_eq!(event.to_string().parse(), Ok(event));
+        }
+
+        #[test]
+        fn no_log_makes_the_reader_panic(log: Vec<u8>) {
+            let now = SystemTime::UNIX_EPOCH;
+            let lines = log.split(|&b| b == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
+            let summary = Summary::from_lines(&*log, now).unwrap();
+            prop_assert!(summary.skipped <= lines as u64);
+        }
+    }
+}

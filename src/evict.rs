@@ -1,0 +1,264 @@
+//! Removal: the only code that deletes, and only with proof that it may.
+//!
+//! An entry leaves its name by one rename to a sibling `.trash.{key}.{random}`, under the exclusive
+//! pin and after a second look; the lock is released and the trash deleted at leisure. So no reader
+//! sees half an entry, and `.complete` under a live name means whole at every instant and after any
+//! crash. Only where the rename has no room (`ENOSPC`, `EDQUOT`) or cannot be (`EXDEV`, a mergerfs
+//! that leaves the source behind) is the entry deleted in place, `.complete` first, under the lock.
+#![allow(clippy::disallowed_methods, reason = "this is the module that may delete and rename")]
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::fd;
+use crate::key::Key;
+use crate::layout;
+use crate::lock::{self, Claim, Exclusive};
+use crate::parallel;
+use crate::plan::{Forced, Reason};
+use crate::problem::Problem;
+use crate::progress::{Progress, Task};
+use crate::root::{self, Root};
+use crate::view::Entry;
+use crate::walk::{self, Buffer, Step, Visitor};
+
+/// What a second look, under the lock, says of an entry.
+pub(crate) enum Look {
+    /// Still to be removed; as it is now.
+    Remove(Entry),
+    /// Not any more.
+    Keep(Reason),
+    /// Somebody else has removed it.
+    Gone,
+}
+
+/// What became of an entry that was to be removed.
+#[must_use]
+pub(crate) enum Removal {
+    /// It left its name; its files are in the trash, or already deleted where there is none.
+    Removed { entry: Entry, trash: Option<CString> },
+    /// It was gone.
+    Gone,
+    /// It stays.
+    Kept(Reason),
+    /// It could not be locked, looked at or removed.
+    Failed(Problem),
+}
+
+/// What removing takes.
+enum Warrant {
+    Locked(Exclusive),
+    Forced(Key),
+}
+
+/// Takes the entry `key` out of the cache if it is not pinned (or `force` says so) and if
+/// `second_look` still wants it gone.
+pub(crate) fn remove(
+    root: &Root,
+    key: Key,
+    force: Option<Forced>,
+    second_look: &mut dyn FnMut() -> Result<Look, Problem>,
+) -> Removal {
+    let mut look = || match root.mounted() {
+        Ok(mounted) if mounted.contains(root::os_name(&key.to_hex())) => {
+            Ok(Look::Keep(Reason::Mounted))
+        }
+        Ok(_) => second_look(),
+        Err(problem) => Err(problem),
+    };
+    let claim = match lock::claim(root, key) {
+        Ok(claim) => claim,
+        Err(problem) => return Removal::Failed(problem),
+    };
+    let entry = match look() {
+        Ok(Look::Remove(entry)) => entry,
+        Ok(Look::Keep(reason)) => return Removal::Kept(reason),
+        Ok(Look::Gone) => return Removal::Gone,
+        Err(problem) => return Removal::Failed(problem),
+    };
+    let warrant = match (claim, force) {
+        (Claim::Locked(proof), _) => Warrant::Locked(proof),
+        (Claim::Pinned, Some(_)) => Warrant::Forced(key),
+        (Claim::Pinned, None) => return Removal::Kept(Reason::Pinned),
+        (Claim::NoSpace(no_space), _) => match unseal(root, key).map(|()| no_space.settle(root)) {
+            Ok(Ok(Claim::Locked(proof))) => Warrant::Locked(proof),
+            Ok(Ok(Claim::Pinned | Claim::NoSpace(_))) => return Removal::Kept(Reason::Pinned),
+            Ok(Err(problem)) | Err(problem) => return Removal::Failed(problem),
+        },
+    };
+    match leave(root, warrant) {
+        Ok(Left::Trashed(trash)) => Removal::Removed { entry, trash: Some(trash) },
+        Ok(Left::Deleted) => Removal::Removed { entry, trash: None },
+        Ok(Left::Gone) => Removal::Gone,
+        Err(problem) => Removal::Failed(problem),
+    }
+}
+
+/// How an entry left its name.
+enum Left {
+    Trashed(CString),
+    Deleted,
+    Gone,
+}
+
+/// Takes an entry from its name. Consumes the warrant: the lock is released when it has left.
+fn leave(root: &Root, warrant: Warrant) -> Result<Left, Problem> {
+    let key = match &warrant {
+        Warrant::Locked(proof) => proof.key(),
+        Warrant::Forced(key) => *key,
+    };
+    let name = key.to_string();
+    let trash = trash_name(root, key)?;
+    match retry_on_intr(|| rustix::fs::renameat(root.fd(), &*name, root.fd(), &*trash)) {
+        Ok(()) => {}
+        Err(Errno::NOSPC | Errno::DQUOT | Errno::XDEV) if matches!(warrant, Warrant::Locked(_)) => {
+            return delete_in_place(root, key).map(|()| Left::Deleted);
+        }
+        Err(Errno::NOENT) => return Ok(Left::Gone),
+        Err(error) => {
+            let reason = io::Error::from(error);
+            return Err(Problem::new(root.entry_path(key), "cannot rename to the trash", reason));
+        }
+    }
+    // On mergerfs a rename can return 0 and leave (a branch of) the source behind.
+    let left_behind = fd::stat(root.fd(), &*name).is_ok();
+    if left_behind && matches!(warrant, Warrant::Locked(_)) {
+        delete_in_place(root, key)?;
+    }
+    drop(warrant);
+    Ok(Left::Trashed(trash))
+}
+
+fn trash_name(root: &Root, key: Key) -> Result<CString, Problem> {
+    let failed =
+        |reason: io::Error| Problem::new(root.entry_path(key), "cannot name its trash", reason);
+    let mut random = [0; 8];
+    retry_on_intr(|| getrandom(&mut random, GetRandomFlags::empty()))
+        .map_err(|e| failed(e.into()))?;
+    CString::new(layout::trash(key, u64::from_ne_bytes(random))).map_err(|e| failed(e.into()))
+}
+
+/// Unlinks `.complete`: from now on nobody takes the entry for whole.
+fn unseal(root: &Root, key: Key) -> Result<(), Problem> {
+    let path = || root.entry_path(key).join(layout::COMPLETE);
+    let failed = |e: Errno| Problem::new(path(), "cannot unseal", io::Error::from(e));
+    let entry = match fd::open_dir(root.fd(), &*key.to_string()) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other.map_err(failed)?,
+    };
+    match unlink(entry.as_fd(), layout::COMPLETE) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::ISDIR) => delete_tree(entry.as_fd(), &CString::from(c".complete"), &path()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn delete_in_place(root: &Root, key: Key) -> Result<(), Problem> {
+    unseal(root, key)?;
+    let name = CString::new(key.to_hex()).unwrap_or_default();
+    delete_tree(root.fd(), &name, &root.entry_path(key))
+}
+
+/// Deletes trash on several threads; one failure does not stop the others. The results are in the
+/// order of the names.
+pub(crate) fn delete_trash(
+    root: &Root,
+    trash: &[CString],
+    progress: &dyn Progress,
+) -> Vec<Result<(), Problem>> {
+    if trash.is_empty() {
+        return Vec::new();
+    }
+    progress.start(Task::Delete, trash.len());
+    let results = parallel::map(
+        trash,
+        || (),
+        |(), name| {
+            let deleted =
+                delete_tree(root.fd(), name, &root.path().join(root::os_name(name.to_bytes())));
+            progress.step();
+            deleted
+        },
+    );
+    progress.finish();
+    results
+}
+
+/// Deletes the directory `name` of `parent` and everything in it, as far as it goes. What somebody
+/// else deletes meanwhile is as good.
+fn delete_tree(parent: BorrowedFd<'_>, name: &CStr, path: &Path) -> Result<(), Problem> {
+    /// Rounds while somebody still writes into the tree, or swaps what is in it.
+    const ROUNDS: u32 = 3;
+    let mut buffer = Buffer::new();
+    let mut first_failure = None;
+    for _ in 0..ROUNDS {
+        let mut deleter = Deleter::default();
+        match fd::open_dir(parent, name) {
+            Ok(top) => drop(walk::walk(top, &mut buffer, &mut deleter)),
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => deleter.failure = Some((PathBuf::new(), error)),
+        }
+        let error = match rmdir(parent, name) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(error) => error,
+        };
+        let (below, reason) = deleter.failure.unwrap_or((PathBuf::new(), error));
+        let again = matches!(reason, Errno::NOTEMPTY | Errno::LOOP | Errno::NOTDIR);
+        first_failure = Some((below, reason));
+        if !again {
+            break;
+        }
+    }
+    let (below, reason) = first_failure.unwrap_or((PathBuf::new(), Errno::NOTEMPTY));
+    let path = if below.as_os_str().is_empty() { path.to_path_buf() } else { path.join(below) };
+    Err(Problem::new(path, "cannot delete", io::Error::from(reason)))
+}
+
+/// Deletes what a walk passes, remembering the first failure.
+#[derive(Default)]
+struct Deleter {
+    failure: Option<(PathBuf, Errno)>,
+}
+
+impl Visitor for Deleter {
+    fn name(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        _: usize,
+        name: &CStr,
+        kind: FileType,
+    ) -> rustix::io::Result<Step> {
+        if kind == FileType::Directory {
+            return Ok(Step::Descend);
+        }
+        match unlink(dir, name) {
+            Ok(()) => Ok(Step::Next),
+            Err(Errno::ISDIR) => Ok(Step::Descend),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn left(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+        rmdir(parent, name)
+    }
+
+    fn failed(&mut self, path: &Path, error: Errno) -> ControlFlow<()> {
+        self.failure.get_or_insert_with(|| (path.to_path_buf(), error));
+        ControlFlow::Continue(())
+    }
+}
+
+fn unlink(dir: BorrowedFd<'_>, name: impl rustix::path::Arg + Copy) -> rustix::io::Result<()> {
+    retry_on_intr(|| rustix::fs::unlinkat(dir, name, AtFlags::empty()))
+}
+
+fn rmdir(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+    retry_on_intr(|| rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR))
+}

@@ -1,0 +1,240 @@
+//! The cache key: which entry holds a source at a quality with an audio track.
+//!
+//! Keys must match the daemon's bit for bit, and the daemon is often written in Go, so a source is
+//! made absolute as Go's `filepath.Abs` does it: by text alone.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+
+/// The first 8 bytes of the SHA-256 of a source's inputs; written as 16 lowercase hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key([u8; 8]);
+
+impl Key {
+    /// Length of a written key in bytes.
+    pub const LEN: usize = 16;
+
+    /// Reads a written key; strict: exactly 16 characters of `[0-9a-f]`.
+    pub fn from_bytes(text: &[u8]) -> Option<Self> {
+        if text.iter().any(u8::is_ascii_uppercase) {
+            return None;
+        }
+        let mut bytes = [0; 8];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+
+    /// The written key, for output that cannot afford a formatter.
+    pub fn to_hex(self) -> [u8; Self::LEN] {
+        let mut text = [0; Self::LEN];
+        // The two lengths agree, which is the only way this can fail.
+        let _ = hex::encode_to_slice(self.0, &mut text);
+        text
+    }
+
+    /// The key as a number, its digits read as one: a stable basis for dealing entries into subsets.
+    pub fn as_u64(self) -> u64 {
+        u64::from_be_bytes(self.0)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.as_u64())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({self})")
+    }
+}
+
+/// A text that is not a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidKey;
+
+impl fmt::Display for InvalidKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a key: a key is exactly 16 characters of 0-9 and a-f")
+    }
+}
+
+impl std::error::Error for InvalidKey {}
+
+impl FromStr for Key {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        Self::from_bytes(text.as_bytes()).ok_or(InvalidKey)
+    }
+}
+
+/// The source was the empty path, which names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmptySource;
+
+impl fmt::Display for EmptySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the source is empty: name a file")
+    }
+}
+
+impl std::error::Error for EmptySource {}
+
+/// What a key is computed from, all of it bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyInputs<'a> {
+    /// The source as [`absolute`] gives it.
+    pub source: &'a [u8],
+    /// The quality, taken as it is.
+    pub quality: &'a [u8],
+    /// The audio track; daemons use -1 for the default one.
+    pub audio: i64,
+}
+
+impl KeyInputs<'_> {
+    /// `SHA-256(source "|" quality "|" audio)`, cut to 8 bytes.
+    pub fn key(&self) -> Key {
+        KeySuffix::new(self.quality, self.audio).key(self.source)
+    }
+}
+
+/// Everything in the hash after the source, rendered once for a batch of sources.
+#[derive(Clone, Debug)]
+pub struct KeySuffix(Vec<u8>);
+
+impl KeySuffix {
+    /// The suffix for one quality and audio track.
+    pub fn new(quality: &[u8], audio: i64) -> Self {
+        Self([b"|", quality, b"|", audio.to_string().as_bytes()].concat())
+    }
+
+    /// The key of a source that [`absolute`] gave.
+    pub fn key(&self, source: &[u8]) -> Key {
+        let digest = Sha256::new().chain_update(source).chain_update(&self.0).finalize();
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&digest[..8]);
+        Key(bytes)
+    }
+}
+
+/// Makes `source` absolute by text alone: joined to `working_dir` if it is relative, then `.`, `..`,
+/// doubled and trailing slashes removed. No symlink is resolved and nothing need exist.
+/// `working_dir` is asked only for a relative source; [`working_dir`] is the one to give.
+pub fn absolute<'a>(
+    source: &'a [u8],
+    working_dir: impl FnOnce() -> std::io::Result<PathBuf>,
+) -> std::io::Result<Cow<'a, [u8]>> {
+    if source.first() == Some(&b'/') {
+        return Ok(clean(source));
+    }
+    let mut joined = working_dir()?.into_os_string().into_vec();
+    joined.push(b'/');
+    joined.extend_from_slice(source);
+    Ok(Cow::Owned(clean(&joined).into_owned()))
+}
+
+/// The absolute path `path` in its shortest lexical form, as Go's `path.Clean`.
+fn clean(path: &[u8]) -> Cow<'_, [u8]> {
+    if is_clean(path) {
+        return Cow::Borrowed(path);
+    }
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            // At the root, `..` is the root.
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut cleaned = vec![b'/'];
+    cleaned.extend(parts.join(&b'/'));
+    Cow::Owned(cleaned)
+}
+
+/// Whether the absolute `path` has nothing to clean: the usual case, and batches hash millions.
+fn is_clean(path: &[u8]) -> bool {
+    path == b"/"
+        || path[1..].split(|&byte| byte == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
+}
+
+/// The working directory as Go's `os.Getwd` gives it: `$PWD` where that is absolute and names the
+/// same directory as `.`, so that a key computed inside a symlinked directory has the name the user
+/// sees; else what the kernel says.
+pub fn working_dir(pwd: Option<&OsStr>) -> std::io::Result<PathBuf> {
+    if let Some(pwd) = pwd
+        && pwd.as_bytes().first() == Some(&b'/')
+        && let (Ok(named), Ok(here)) = (std::fs::metadata(pwd), std::fs::metadata("."))
+        && (named.dev(), named.ino()) == (here.dev(), here.ino())
+    {
+        return Ok(Path::new(pwd).to_path_buf());
+    }
+    // `std::env::current_dir` is getcwd alone.
+    std::env::current_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cleaned(path: &str) -> String {
+        String::from_utf8(clean(path.as_bytes()).into_owned()).unwrap()
+    }
+
+    #[test]
+    fn cleaning_is_lexical() {
+        for (path, want) in [
+            ("/", "/"),
+            ("//", "/"),
+            ("/..", "/"),
+            ("/../../a", "/a"),
+            ("/a/./b//c/", "/a/b/c"),
+            ("/a/../b", "/b"),
+            ("/a/b/../../..", "/"),
+            ("/...", "/..."),
+            ("/a/.b/..c", "/a/.b/..c"),
+        ] {
+            assert_eq!(cleaned(path), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_relative_source_is_joined_and_an_absolute_one_asks_for_no_directory() {
+        let joined = absolute(b"../b.mkv", || Ok("/media/films".into())).unwrap();
+        assert_eq!(&*joined, b"/media/b.mkv");
+        let absolute = absolute(b"/b.mkv", || panic!("asked")).unwrap();
+        assert_eq!(&*absolute, b"/b.mkv");
+    }
+
+    #[test]
+    fn the_documented_example() {
+        let inputs = KeyInputs { source: b"/a/b/movie.mkv", quality: b"1080p", audio: 0 };
+        assert_eq!(inputs.key().to_string(), "9cd7e7a0505d91ac");
+        assert_eq!(&inputs.key().to_hex(), b"9cd7e7a0505d91ac");
+    }
+
+    #[test]
+    fn parsing_is_strict() {
+        assert!("9cd7e7a0505d91ac".parse::<Key>().is_ok());
+        for text in [
+            "",
+            "9cd7e7a0505d91a",
+            "9cd7e7a0505d91ac0",
+            "9CD7E7A0505D91AC",
+            "9cd7e7a0505d91ag",
+            " 9cd7e7a0505d91ac",
+            "+cd7e7a0505d91ac",
+        ] {
+            assert_eq!(text.parse::<Key>(), Err(InvalidKey), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Every name in the cache directory, once.
+
+use crate::key::Key;
+
+/// Marker of a sealed entry.
+pub const COMPLETE: &str = ".complete";
+/// Directory of the init segment, the media segments and ffmpeg's playlists.
+pub const VIDEO: &str = "video";
+/// Directory of the WebVTT subtitles.
+pub const SUBS: &str = "subs";
+/// The fMP4 initialisation segment, in [`VIDEO`].
+pub const INIT: &str = "init.mp4";
+/// Lockfile of the one maintainer at work.
+pub const MAINTENANCE_LOCK: &str = ".maintenance.lock";
+/// The optional event log.
+pub const EVENTS_LOG: &str = ".events.log";
+
+/// Name of the lockfile whose lock pins `key`.
+pub fn pin(key: Key) -> String {
+    format!(".{key}.pin")
+}
+
+/// Name of the lockfile of the one writer of `key`.
+pub fn write(key: Key) -> String {
+    format!(".{key}.write")
+}
+
+/// Name under which an entry leaves the cache; `random` keeps two removals of one key apart.
+pub fn trash(key: Key, random: u64) -> String {
+    format!(".trash.{key}.{random:016x}")
+}
+
+/// Name of media segment `number`, in [`VIDEO`].
+pub fn segment(number: u64) -> String {
+    format!("seg-{number}.m4s")
+}
+
+/// The number of the media segment of that name; a name with leading zeros is no segment's.
+pub fn segment_number(name: &[u8]) -> Option<u64> {
+    let digits = name.strip_prefix(b"seg-")?.strip_suffix(b".m4s")?;
+    let canonical = digits == b"0" || !digits.starts_with(b"0");
+    if digits.is_empty() || !canonical || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Whether `name`, in [`VIDEO`], is a playlist's.
+pub fn is_playlist(name: &[u8]) -> bool {
+    name.ends_with(b".m3u8")
+}
+
+/// What a name in the cache's root says it is. The type of file decides too: an entry and trash are
+/// real directories, the rest regular files; anything else is foreign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootName {
+    /// An entry.
+    Entry(Key),
+    /// An entry on its way out.
+    Trash(Key),
+    /// The pin lockfile of an entry.
+    Pin(Key),
+    /// The writer lockfile of an entry.
+    Write(Key),
+    /// `.maintenance.lock` or `.events.log`.
+    Own,
+    /// Nobody's business but its owner's.
+    Foreign,
+}
+
+impl RootName {
+    /// Reads a name; never fails, what is not ours is foreign.
+    pub fn parse(name: &[u8]) -> Self {
+        if let Some(key) = Key::from_bytes(name) {
+            return Self::Entry(key);
+        }
+        if name == MAINTENANCE_LOCK.as_bytes() || name == EVENTS_LOG.as_bytes() {
+            return Self::Own;
+        }
+        let dotted = |suffix: &[u8]| {
+            name.strip_prefix(b".").and_then(|n| n.strip_suffix(suffix)).and_then(Key::from_bytes)
+        };
+        if let Some(key) = dotted(b".pin") {
+            return Self::Pin(key);
+        }
+        if let Some(key) = dotted(b".write") {
+            return Self::Write(key);
+        }
+        let trash = name.strip_prefix(b".trash.").and_then(|rest| {
+            let (key, random) = rest.split_at_checked(Key::LEN)?;
+            // The random half is 64 bits in the same notation as a key.
+            Key::from_bytes(random.strip_prefix(b".")?)?;
+            Key::from_bytes(key)
+        });
+        trash.map_or(Self::Foreign, Self::Trash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_exact_names_are_ours() {
+        let key: Key = "9cd7e7a0505d91ac".parse().unwrap();
+        for (name, want) in [
+            (&b"9cd7e7a0505d91ac"[..], RootName::Entry(key)),
+            (b".9cd7e7a0505d91ac.pin", RootName::Pin(key)),
+            (b".9cd7e7a0505d91ac.write", RootName::Write(key)),
+            (b".trash.9cd7e7a0505d91ac.0123456789abcdef", RootName::Trash(key)),
+            (b".maintenance.lock", RootName::Own),
+            (b".events.log", RootName::Own),
+            (b".trash.old", RootName::Foreign),
+            (b".trash.9cd7e7a0505d91ac", RootName::Foreign),
+            (b".trash.9cd7e7a0505d91ac.0123456789abcdeg", RootName::Foreign),
+            (b".trash.9cd7e7a0505d91ac.0123456789abcdef0", RootName::Foreign),
+            (b"9CD7E7A0505D91AC", RootName::Foreign),
+            (b"9cd7e7a0505d91a", RootName::Foreign),
+            (b"9cd7e7a0505d91ac0", RootName::Foreign),
+            (b"9cd7e7a0505d91ac.pin", RootName::Foreign),
+            (b".9cd7e7a0505d91ac.lock", RootName::Foreign),
+            (b"\xff\xfe", RootName::Foreign),
+            (b"", RootName::Foreign),
+        ] {
+            assert_eq!(RootName::parse(name), want, "{}", name.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn segment_names_are_canonical() {
+        assert_eq!(segment_number(b"seg-0.m4s"), Some(0));
+        assert_eq!(segment_number(b"seg-120.m4s"), Some(120));
+        assert_eq!(segment_number(b"seg-18446744073709551615.m4s"), Some(u64::MAX));
+        for name in [
+            &b"seg-.m4s"[..],
+            b"seg-007.m4s",
+            b"seg-00.m4s",
+            b"seg-+1.m4s",
+            b"seg-1.ts",
+            b"seg-18446744073709551616.m4s",
+        ] {
+            assert_eq!(segment_number(name), None, "{}", name.escape_ascii());
+        }
+    }
+}

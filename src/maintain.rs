@@ -1,0 +1,557 @@
+//! The one pipeline of the removing commands: look, plan, act, and what came of it.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use crate::events::{self, Event, EventKind};
+use crate::evict::{self, Look, Removal};
+use crate::fd;
+use crate::key::Key;
+use crate::lock;
+use crate::plan::{
+    self, Candidate, Fate, Limit, Plan, Policy, Reason, Settled, Sweep, Totals, Which,
+};
+use crate::problem::Problem;
+use crate::progress::Progress;
+use crate::root::{Root, Space};
+use crate::units::{age, human_size, unix_seconds};
+use crate::view::{self, CacheView, Entry, Pin, State};
+use crate::walk::Buffer;
+
+/// How a run is carried out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Report the plan and touch nothing.
+    pub dry_run: bool,
+    /// How long to wait for another maintainer.
+    pub wait: Duration,
+    /// The user said how recent is in use (`--keep-recent`, `--min-age`), and needs no warning.
+    pub ages_given: bool,
+}
+
+/// Why a run did not happen.
+#[derive(Debug)]
+pub enum Refused {
+    /// Another maintainer is at work.
+    Busy,
+    /// The cache itself could not be read.
+    Unreadable(Problem),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => {
+                f.write_str("another maintainer is at work in this cache; --wait waits for it")
+            }
+            Self::Unreadable(problem) => problem.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Unreadable(problem)
+    }
+}
+
+/// What became, or in a dry run would become, of one entry.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Its name.
+    pub key: Key,
+    /// What the view knew of it; `None` where it could not be read, or is not there.
+    pub entry: Option<Entry>,
+    /// What became of it.
+    pub action: Action,
+    /// Why; `None` for an entry that nothing asked to go, and that nothing protects.
+    pub reason: Option<Reason>,
+    /// Whether it was its turn: removed, or would have been but for the reason.
+    pub considered: bool,
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It is gone.
+    Removed,
+    /// A dry run spared it.
+    WouldRemove,
+    /// It stays.
+    Kept,
+    /// It was to go, and could not be removed.
+    Failed,
+    /// There is none.
+    Absent,
+}
+
+impl Action {
+    /// The stable name, as in JSON.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::WouldRemove => "would-remove",
+            Self::Kept => "kept",
+            Self::Failed => "failed",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// What a run did, or in a dry run would do.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Outcome {
+    /// Whether it was a dry run.
+    pub dry_run: bool,
+    /// The readable entries before.
+    pub before: Totals,
+    /// The readable entries after.
+    pub after: Totals,
+    /// Of those before, the pinned.
+    pub pinned: Totals,
+    /// Of those before, the ones being written and not pinned.
+    pub writing: Totals,
+    /// How many entries were removed.
+    pub removed: u64,
+    /// Bytes of the removed entries whose files are deleted.
+    pub freed_bytes: u64,
+    /// How many removals failed.
+    pub failed: u64,
+    /// Every entry, in eviction order; those that cannot be judged first.
+    pub decisions: Vec<Decision>,
+    /// The limits in force, of `sweep`.
+    pub limits: Option<Limits>,
+    /// The limits that are still exceeded.
+    pub unmet: Vec<Limit>,
+    /// Leftovers of dead removers, deleted; of a dry run: to be deleted.
+    pub reaped: u64,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// What could not be read, locked or removed.
+    pub problems: Vec<Problem>,
+}
+
+/// The limits of a sweep, as numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// In bytes.
+    pub max_size: Option<u64>,
+    /// In entries.
+    pub max_entries: Option<u64>,
+    /// In bytes, also where it was given as a percentage.
+    pub min_free: Option<u64>,
+    /// Since the last use.
+    pub older_than: Option<Duration>,
+}
+
+impl Outcome {
+    /// Whether an entry that was asked for was left because it is pinned.
+    pub fn left_pinned(&self) -> bool {
+        self.decisions.iter().any(|decision| {
+            decision.considered
+                && decision.action == Action::Kept
+                && decision.reason == Some(Reason::Pinned)
+        })
+    }
+}
+
+/// Carries `policy` out in `root`. `now` is what ages are counted from.
+pub fn run(
+    root: &Root,
+    policy: &Policy,
+    options: Options,
+    now: SystemTime,
+    progress: &dyn Progress,
+) -> Result<Outcome, Refused> {
+    let mut outcome = Outcome { dry_run: options.dry_run, ..Outcome::default() };
+    let has_manners = !matches!(policy, Policy::Invalidate { .. });
+    let mut maintenance = None;
+    if has_manners && !options.dry_run {
+        match lock::maintenance(root, options.wait) {
+            Ok(Some(held)) => maintenance = Some(held),
+            Ok(None) => return Err(Refused::Busy),
+            Err(problem) => {
+                outcome.warnings.push(format!("going on without the maintenance lock: {problem}"))
+            }
+        }
+        reap(root, &mut outcome, progress)?;
+    }
+
+    let view = CacheView::scan(root, progress)?;
+    let space = needs_space(policy).then(|| root.space()).transpose()?.map(|space| {
+        // What a dry run leaves in the trash, the real run would have deleted by now.
+        let trash =
+            if options.dry_run { view.trash.iter().map(|t| t.allocated_bytes).sum() } else { 0 };
+        Space { available: space.available.saturating_add(trash), ..space }
+    });
+    if options.dry_run && has_manners {
+        outcome.reaped = view.trash.len() as u64;
+    }
+    let mut plan = Plan::new(&view, policy, now, space);
+    let mut actor = Actor {
+        root,
+        policy,
+        options,
+        now,
+        buffer: Buffer::new(),
+        trash: Vec::new(),
+        unlogged: Vec::new(),
+    };
+    while let Some(candidate) = plan.next_candidate() {
+        let settled = actor.act(&view.entries[candidate.index], &candidate, &mut outcome);
+        plan.settle(&candidate, settled);
+    }
+    actor.finish(&mut outcome, progress);
+    drop(maintenance);
+
+    outcome.unmet = plan.unmet();
+    if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
+        reread_free_space(root, sweep, &mut outcome)?;
+    }
+    outcome.summarise(root, &view, &plan, policy, options, now, space);
+    Ok(outcome)
+}
+
+fn needs_space(policy: &Policy) -> bool {
+    matches!(policy, Policy::Sweep(Sweep { min_free: Some(_), .. }))
+}
+
+/// Deletes what dead removers left.
+fn reap(root: &Root, outcome: &mut Outcome, progress: &dyn Progress) -> Result<(), Refused> {
+    let trash = view::Listing::read(root)?.trash;
+    for deleted in evict::delete_trash(root, &trash, progress) {
+        match deleted {
+            Ok(()) => outcome.reaped += 1,
+            Err(problem) => outcome.problems.push(problem),
+        }
+    }
+    Ok(())
+}
+
+/// The free space after the deletions is what the file system says, not what was planned.
+fn reread_free_space(root: &Root, sweep: &Sweep, outcome: &mut Outcome) -> Result<(), Refused> {
+    let Some(keep) = sweep.min_free else { return Ok(()) };
+    // Not a reason to fail: the reading is then a little old.
+    let _ = root.sync();
+    let space = root.space()?;
+    outcome.unmet.retain(|&limit| limit != Limit::MinFree);
+    if space.available < keep.target(space.total) {
+        outcome.unmet.push(Limit::MinFree);
+    }
+    Ok(())
+}
+
+/// Carries candidates out, or in a dry run says that it would.
+struct Actor<'a> {
+    root: &'a Root,
+    policy: &'a Policy,
+    options: Options,
+    now: SystemTime,
+    buffer: Buffer,
+    /// What has left its name, with the bytes that deleting it frees.
+    trash: Vec<(CString, u64)>,
+    /// Events that a full disk had no room for.
+    unlogged: Vec<Event>,
+}
+
+impl Actor<'_> {
+    fn act(&mut self, planned: &Entry, candidate: &Candidate, outcome: &mut Outcome) -> Settled {
+        if self.options.dry_run {
+            outcome.removed += 1;
+            outcome.freed_bytes = outcome.freed_bytes.saturating_add(planned.bytes);
+            return Settled::Removed;
+        }
+        let force = match self.policy {
+            Policy::Invalidate { force, .. } => *force,
+            _ => None,
+        };
+        let (root, policy, buffer) = (self.root, self.policy, &mut self.buffer);
+        let removal = evict::remove(root, planned.key, force, &mut || match policy {
+            Policy::Invalidate { .. } => look_present(root, planned.key, buffer),
+            Policy::Sweep(_) | Policy::Orphans { .. } => look_as_planned(root, planned, buffer),
+        });
+        match removal {
+            Removal::Removed { entry, trash } => {
+                outcome.removed += 1;
+                match trash {
+                    Some(name) => self.trash.push((name, entry.bytes)),
+                    None => outcome.freed_bytes = outcome.freed_bytes.saturating_add(entry.bytes),
+                }
+                self.log(candidate.reason, &entry);
+                Settled::Removed
+            }
+            Removal::Gone => Settled::Gone,
+            Removal::Kept(reason) => Settled::Kept(reason),
+            Removal::Failed(problem) => {
+                outcome.failed += 1;
+                outcome.problems.push(problem);
+                Settled::Failed
+            }
+        }
+    }
+
+    fn log(&mut self, reason: Reason, entry: &Entry) {
+        let kind = match reason {
+            Reason::Orphan => EventKind::Orphan,
+            Reason::Invalidated => EventKind::Invalidate,
+            _ => EventKind::Evict,
+        };
+        let event =
+            Event { time: unix_seconds(self.now), kind, key: entry.key, bytes: Some(entry.bytes) };
+        if events::append(self.root, event).is_err() {
+            self.unlogged.push(event);
+        }
+    }
+
+    /// Deletes what has left its name, and then logs what a full disk had no room for.
+    fn finish(self, outcome: &mut Outcome, progress: &dyn Progress) {
+        let (names, bytes): (Vec<CString>, Vec<u64>) = self.trash.into_iter().unzip();
+        for (deleted, bytes) in
+            evict::delete_trash(self.root, &names, progress).into_iter().zip(bytes)
+        {
+            match deleted {
+                Ok(()) => outcome.freed_bytes = outcome.freed_bytes.saturating_add(bytes),
+                Err(problem) => outcome.problems.push(problem),
+            }
+        }
+        let failed =
+            self.unlogged.into_iter().find_map(|event| events::append(self.root, event).err());
+        outcome.warnings.extend(failed.map(|problem| problem.to_string()));
+    }
+}
+
+/// The second look of `sweep` and `gc-orphans`: removed only if it is as it was planned. Without it,
+/// measured, thousands of entries were evicted right after a hit.
+fn look_as_planned(root: &Root, planned: &Entry, buffer: &mut Buffer) -> Result<Look, Problem> {
+    let unreadable = |e: rustix::io::Errno| {
+        Problem::new(root.entry_path(planned.key), "cannot read", std::io::Error::from(e))
+    };
+    if planned.state == State::Partial {
+        // The whole entry is read: segments do not move its directory's mtime.
+        return Ok(match view::look(root, planned.key, buffer)? {
+            None => Look::Gone,
+            Some(entry)
+                if is_same(&entry, planned) && entry.last_written == planned.last_written =>
+            {
+                Look::Remove(entry)
+            }
+            Some(_) => Look::Keep(Reason::Changed),
+        });
+    }
+    let name = planned.key.to_string();
+    let stat = match fd::stat(root.fd(), &*name) {
+        Ok(stat) => stat,
+        Err(rustix::io::Errno::NOENT) => return Ok(Look::Gone),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let marker = format!("{name}/{}", crate::layout::COMPLETE);
+    let sealed = match fd::stat(root.fd(), &*marker) {
+        Ok(_) => true,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => false,
+        Err(error) => return Err(unreadable(error)),
+    };
+    let same =
+        view::identity(&stat) == planned.identity && view::modified(&stat) == planned.last_used;
+    Ok(if same && sealed { Look::Remove(planned.clone()) } else { Look::Keep(Reason::Changed) })
+}
+
+fn is_same(entry: &Entry, planned: &Entry) -> bool {
+    (entry.identity, entry.last_used, entry.state)
+        == (planned.identity, planned.last_used, planned.state)
+}
+
+/// The second look of `invalidate`: whatever is there goes.
+fn look_present(root: &Root, key: Key, buffer: &mut Buffer) -> Result<Look, Problem> {
+    Ok(view::look(root, key, buffer)?.map_or(Look::Gone, Look::Remove))
+}
+
+impl Outcome {
+    fn summarise(
+        &mut self,
+        root: &Root,
+        view: &CacheView,
+        plan: &Plan<'_>,
+        policy: &Policy,
+        options: Options,
+        now: SystemTime,
+        space: Option<Space>,
+    ) {
+        let entries = &view.entries;
+        self.before = Totals::of(entries);
+        self.after = plan.left();
+        let pinned = |entry: &&Entry| matches!(entry.pin, Pin::Held(_));
+        self.pinned = Totals::of(entries.iter().filter(pinned));
+        self.writing = Totals::of(
+            entries.iter().filter(|e| !pinned(e) && plan::is_writing(e, policy.min_age(), now)),
+        );
+        self.decide(view, plan, policy);
+        if let Policy::Sweep(sweep) = policy {
+            self.limits = Some(Limits {
+                max_size: sweep.max_size,
+                max_entries: sweep.max_entries,
+                min_free: sweep.min_free.zip(space).map(|(keep, space)| keep.target(space.total)),
+                older_than: sweep.older_than,
+            });
+        }
+        self.problems.extend(view.problems.iter().cloned());
+        self.problems.extend(view.unreadable.iter().map(|unreadable| unreadable.problem.clone()));
+        self.warnings.extend(view.warnings(root, now));
+        if !matches!(policy, Policy::Invalidate { .. }) && !options.ages_given {
+            self.warnings.extend(self.blind_removals(now));
+        }
+        self.warn_unmet();
+    }
+
+    fn decide(&mut self, view: &CacheView, plan: &Plan<'_>, policy: &Policy) {
+        let named: Option<&[Key]> = match policy {
+            Policy::Invalidate { which: Which::Keys(keys), .. } => Some(keys),
+            _ => None,
+        };
+        let unjudged = |key: Key, action, reason| Decision {
+            key,
+            entry: None,
+            action,
+            reason: Some(reason),
+            considered: true,
+        };
+        let wanted = |key: &Key| named.is_none_or(|keys| keys.contains(key));
+        for unreadable in view.unreadable.iter().filter(|u| wanted(&u.key)) {
+            let action = if named.is_some() { Action::Failed } else { Action::Kept };
+            self.failed += u64::from(action == Action::Failed);
+            self.decisions.push(unjudged(unreadable.key, action, Reason::Error));
+        }
+        for &key in view.mounted.iter().filter(|key| wanted(key)) {
+            self.decisions.push(unjudged(key, Action::Kept, Reason::Mounted));
+        }
+        for (index, fate, protection) in plan.fates() {
+            let entry = &view.entries[index];
+            let (action, reason) = match fate {
+                Fate::Untouched => (Action::Kept, protection),
+                Fate::Kept(reason) => (Action::Kept, Some(reason)),
+                Fate::Removed(reason) if self.dry_run => (Action::WouldRemove, Some(reason)),
+                Fate::Removed(reason) => (Action::Removed, Some(reason)),
+                Fate::Failed => (Action::Failed, Some(Reason::Error)),
+                // Somebody else's removal; only a user who named the entry is told.
+                Fate::Gone if named.is_none() => continue,
+                Fate::Gone => (Action::Absent, None),
+            };
+            let considered = !matches!(fate, Fate::Untouched);
+            let entry = Some(entry.clone()).filter(|_| action != Action::Absent);
+            self.decisions.push(Decision {
+                key: view.entries[index].key,
+                entry,
+                action,
+                reason,
+                considered,
+            });
+        }
+        let mut known: HashSet<Key> = self.decisions.iter().map(|decision| decision.key).collect();
+        for &key in named.unwrap_or_default() {
+            if known.insert(key) {
+                self.decisions.push(Decision {
+                    key,
+                    entry: None,
+                    action: Action::Absent,
+                    reason: None,
+                    considered: true,
+                });
+            }
+        }
+    }
+
+    /// Without lockfiles nobody can tell who is watching.
+    fn blind_removals(&self, now: SystemTime) -> Option<String> {
+        /// About the longest film with a long pause.
+        const A_FILM: Duration = Duration::from_secs(4 * 60 * 60);
+        let blind = self.decisions.iter().filter(|decision| {
+            matches!(decision.action, Action::Removed | Action::WouldRemove)
+                && decision.entry.as_ref().is_some_and(|entry| {
+                    let last = entry.last_used.max(entry.last_written);
+                    !entry.has_writer_lockfile && age(now, last) < A_FILM
+                })
+        });
+        let count = blind.count();
+        (count > 0).then(|| {
+            format!(
+                "{count} removed {entries} used in the last 4 h came from a daemon that takes no locks, so it \
+                 cannot be seen who is watching; protect recent entries with --keep-recent or --min-age",
+                entries = if count == 1 { "entry" } else { "entries" }
+            )
+        })
+    }
+
+    /// Says of each limit that is still exceeded by how much, and what stands in the way.
+    fn warn_unmet(&mut self) {
+        let (would, stay) =
+            if self.dry_run { ("would not be", "would stay") } else { ("is not", "stay") };
+        let limits = self.limits.unwrap_or_default();
+        let in_the_way = self.in_the_way();
+        for limit in &self.unmet {
+            let what = match limit {
+                Limit::MaxSize => format!(
+                    "--max-size {} {would} met: {} {stay}",
+                    human_size(limits.max_size.unwrap_or(0)),
+                    human_size(self.after.bytes)
+                ),
+                Limit::MaxEntries => format!(
+                    "--max-entries {} {would} met: {} {stay}",
+                    limits.max_entries.unwrap_or(0),
+                    self.after.entries
+                ),
+                Limit::MinFree => {
+                    format!("--min-free {} {would} met", human_size(limits.min_free.unwrap_or(0)))
+                }
+                Limit::OlderThan => continue,
+            };
+            self.warnings.push(format!("{what}{in_the_way}"));
+        }
+    }
+
+    fn in_the_way(&self) -> String {
+        let mut parts = Vec::new();
+        for reason in [
+            Reason::Error,
+            Reason::Mounted,
+            Reason::Pinned,
+            Reason::Writing,
+            Reason::Recent,
+            Reason::Changed,
+        ] {
+            let kept: Vec<&Decision> = self
+                .decisions
+                .iter()
+                .filter(|d| d.considered && d.reason == Some(reason) && d.action != Action::Absent)
+                .collect();
+            if !kept.is_empty() {
+                parts.push(format!("{} {reason} ({})", kept.len(), name_some(&kept)));
+            }
+        }
+        if parts.is_empty() { String::new() } else { format!("; kept: {}", parts.join(", ")) }
+    }
+}
+
+/// The first few keys, with who holds them.
+fn name_some(decisions: &[&Decision]) -> String {
+    /// As many as fit a line of a terminal with the rest of the warning.
+    const NAMED: usize = 3;
+    let mut names: Vec<String> = decisions
+        .iter()
+        .take(NAMED)
+        .map(|decision| match decision.entry.as_ref().map(|entry| &entry.pin) {
+            Some(Pin::Held(holders)) if !holders.is_empty() => {
+                let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+                format!("{} by {}", decision.key, holders.join(" and "))
+            }
+            _ => decision.key.to_string(),
+        })
+        .collect();
+    if decisions.len() > NAMED {
+        names.push(format!("{} more", decisions.len() - NAMED));
+    }
+    names.join(", ")
+}

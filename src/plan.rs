@@ -1,0 +1,520 @@
+//! What to remove and why: pure decisions over a view, a policy and the time.
+//!
+//! A [`Plan`] is asked for one candidate after the other and told what became of each, because a
+//! candidate can vanish, change or be pinned between the look and the lock; then the next takes its
+//! place. A dry run tells it that every removal went well, and so is the same plan.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use crate::key::Key;
+use crate::root::Space;
+use crate::units::{FreeSpace, age};
+use crate::view::{CacheView, Entry, Pin, State};
+
+/// A partial entry written to within this time counts as being written, unless the user says
+/// otherwise: ffmpeg writes a segment every few seconds, and pauses for minutes when the player does.
+pub const MIN_AGE: Duration = Duration::from_secs(10 * 60);
+
+/// Budgets under this are raised to it unless the user says otherwise: a mistyped `--max-size 50`
+/// must not empty a cache. 1 GiB holds about one film.
+pub const MIN_BUDGET: u64 = 1 << 30;
+
+/// A limit that `sweep` evicts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Limit {
+    /// Age since the last use.
+    OlderThan,
+    /// Number of entries.
+    MaxEntries,
+    /// Bytes of all entries.
+    MaxSize,
+    /// Free bytes on the file system.
+    MinFree,
+}
+
+impl Limit {
+    /// The stable name, as in JSON.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::OlderThan => "older_than",
+            Self::MaxEntries => "max_entries",
+            Self::MaxSize => "max_size",
+            Self::MinFree => "min_free",
+        }
+    }
+}
+
+/// Why an entry was removed, or was kept although it was its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Evicted for `--max-size`.
+    OverBudget,
+    /// Evicted for `--older-than`.
+    OlderThan,
+    /// Evicted for `--max-entries`.
+    MaxEntries,
+    /// Evicted for `--min-free`.
+    MinFree,
+    /// An abandoned partial entry.
+    Orphan,
+    /// The user asked.
+    Invalidated,
+    /// It could not be read, locked or removed.
+    Error,
+    /// Something is mounted on or under it.
+    Mounted,
+    /// Somebody holds its pin.
+    Pinned,
+    /// A partial entry that was written to lately.
+    Writing,
+    /// Used lately (`--keep-recent`).
+    Recent,
+    /// Not as it was planned any more.
+    Changed,
+}
+
+impl Reason {
+    /// The stable name, as in JSON.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::OverBudget => "over-budget",
+            Self::OlderThan => "older-than",
+            Self::MaxEntries => "max-entries",
+            Self::MinFree => "min-free",
+            Self::Orphan => "orphan",
+            Self::Invalidated => "invalidated",
+            Self::Error => "error",
+            Self::Mounted => "mounted",
+            Self::Pinned => "pinned",
+            Self::Writing => "writing",
+            Self::Recent => "recent",
+            Self::Changed => "changed",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OverBudget => "over budget",
+            Self::OlderThan => "not used for long",
+            Self::MaxEntries => "too many entries",
+            Self::MinFree => "disk too full",
+            Self::Orphan => "abandoned",
+            Self::Invalidated => "invalidated",
+            Self::Error => "error",
+            Self::Mounted => "something is mounted in it",
+            Self::Pinned => "in use",
+            Self::Writing => "being written",
+            Self::Recent => "used recently",
+            Self::Changed => "changed meanwhile",
+        })
+    }
+}
+
+/// A percentage from 1 to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percent(pub u8);
+
+impl Percent {
+    fn of(self, bytes: u64) -> u64 {
+        u64::try_from(u128::from(bytes) * u128::from(self.0) / 100).unwrap_or(u64::MAX)
+    }
+}
+
+/// What `sweep` keeps to. The default has no limit and evicts nothing.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// Evict what was not used for this long.
+    pub older_than: Option<Duration>,
+    /// Evict down to this many entries.
+    pub max_entries: Option<u64>,
+    /// Evict down to this many bytes in all entries.
+    pub max_size: Option<u64>,
+    /// Once over `max_size`, evict down to this share of it.
+    pub low_water: Percent,
+    /// Evict until this much of the file system is free.
+    pub min_free: Option<FreeSpace>,
+    /// Protect what was used more recently than this.
+    pub keep_recent: Duration,
+    /// Protect partial entries written more recently than this.
+    pub min_age: Duration,
+    /// Evict for `max_size` even where what cannot go is more than the budget alone.
+    pub best_effort: bool,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self {
+            older_than: None,
+            max_entries: None,
+            max_size: None,
+            low_water: Percent(100),
+            min_free: None,
+            keep_recent: Duration::ZERO,
+            min_age: MIN_AGE,
+            best_effort: false,
+        }
+    }
+}
+
+/// Permission to remove an entry whose pin somebody holds: `invalidate --force`.
+#[derive(Clone, Copy, Debug)]
+pub struct Forced(());
+
+impl Forced {
+    /// Says that the user asked for it by name.
+    pub fn by_the_user() -> Self {
+        Self(())
+    }
+}
+
+/// Which entries `invalidate` removes.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// These, protected by locks alone.
+    Keys(Vec<Key>),
+    /// All of them but those being written.
+    All,
+}
+
+/// What a removing command wants.
+#[derive(Clone, Debug)]
+pub enum Policy {
+    /// Least recently used entries down to limits.
+    Sweep(Sweep),
+    /// Partial entries that nobody uses or writes.
+    Orphans {
+        /// Abandoned after this long without a write.
+        min_age: Duration,
+    },
+    /// Entries that the user names.
+    Invalidate {
+        /// These.
+        which: Which,
+        /// Even if pinned.
+        force: Option<Forced>,
+    },
+}
+
+impl Policy {
+    /// How recently a partial entry must have been written to count as being written.
+    pub fn min_age(&self) -> Duration {
+        match self {
+            Self::Sweep(sweep) => sweep.min_age,
+            Self::Orphans { min_age } => *min_age,
+            Self::Invalidate { .. } => MIN_AGE,
+        }
+    }
+}
+
+/// Whether a partial entry counts as being written.
+pub fn is_writing(entry: &Entry, min_age: Duration, now: SystemTime) -> bool {
+    entry.state == State::Partial && age(now, entry.last_written) < min_age
+}
+
+/// Entries and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Number of entries.
+    pub entries: u64,
+    /// Sum of their sizes.
+    pub bytes: u64,
+    /// Sum of what they occupy on disk.
+    pub allocated_bytes: u64,
+}
+
+impl Totals {
+    /// The totals of `entries`.
+    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+        let mut totals = Self::default();
+        for entry in entries {
+            totals.entries += 1;
+            totals.bytes = totals.bytes.saturating_add(entry.bytes);
+            totals.allocated_bytes = totals.allocated_bytes.saturating_add(entry.allocated_bytes);
+        }
+        totals
+    }
+
+    fn subtract(&mut self, entry: &Entry) {
+        self.entries -= 1;
+        self.bytes = self.bytes.saturating_sub(entry.bytes);
+        self.allocated_bytes = self.allocated_bytes.saturating_sub(entry.allocated_bytes);
+    }
+}
+
+/// What became, or would become, of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was never its turn.
+    Untouched,
+    /// It was its turn, and it stays.
+    Kept(Reason),
+    /// It goes.
+    Removed(Reason),
+    /// It was its turn, and somebody else had removed it.
+    Gone,
+    /// It was its turn, and removing failed.
+    Failed,
+}
+
+/// What became of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It has left the cache.
+    Removed,
+    /// It was gone.
+    Gone,
+    /// It had to stay.
+    Kept(Reason),
+    /// Removing it failed.
+    Failed,
+}
+
+/// The entry whose turn it is; [`Plan::settle`] takes it back.
+#[derive(Debug)]
+#[must_use]
+pub struct Candidate {
+    /// Its place in the view's entries.
+    pub index: usize,
+    /// Why it should go.
+    pub reason: Reason,
+}
+
+/// A goal of the plan, reached or not by removing in order.
+#[derive(Clone, Copy, Debug)]
+enum Goal {
+    OlderThan(Duration),
+    MaxEntries(u64),
+    MaxSize { budget: u64, target: u64, best_effort: bool },
+    MinFree { need: u64 },
+    Orphans,
+    Invalidate,
+}
+
+/// The ordered candidates and the targets.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    entries: &'a [Entry],
+    order: Vec<usize>,
+    protection: Vec<Option<Reason>>,
+    ages: Vec<Duration>,
+    fates: Vec<Fate>,
+    goals: Vec<Goal>,
+    goal: usize,
+    /// Position in `order` within the current goal; `None` before the goal was looked at.
+    cursor: Option<usize>,
+    /// Nothing may go for this goal: what cannot go is too much alone.
+    blocked: bool,
+    left: Totals,
+    start: Totals,
+}
+
+impl<'a> Plan<'a> {
+    /// Plans `policy` over the view's entries. `space` is the file system's, with leftover trash
+    /// already gone or counted as free; it matters to `min_free` only.
+    pub fn new(
+        view: &'a CacheView,
+        policy: &Policy,
+        now: SystemTime,
+        space: Option<Space>,
+    ) -> Self {
+        let entries = &*view.entries;
+        let mut order: Vec<usize> = (0..entries.len()).collect();
+        order.sort_unstable_by_key(|&index| (entries[index].last_used, entries[index].key));
+        if let Policy::Invalidate { which: Which::Keys(keys), .. } = policy {
+            // In the user's order; the view is sorted by key.
+            order.clear();
+            for key in keys {
+                if let Ok(index) = entries.binary_search_by_key(key, |entry| entry.key)
+                    && !order.contains(&index)
+                {
+                    order.push(index);
+                }
+            }
+        }
+        let left = Totals::of(entries);
+        Self {
+            entries,
+            order,
+            protection: entries.iter().map(|entry| protection(entry, policy, now)).collect(),
+            ages: entries.iter().map(|entry| age(now, entry.last_used)).collect(),
+            fates: vec![Fate::Untouched; entries.len()],
+            goals: goals(policy, space),
+            goal: 0,
+            cursor: None,
+            blocked: false,
+            left,
+            start: left,
+        }
+    }
+
+    /// The next entry to remove.
+    pub fn next_candidate(&mut self) -> Option<Candidate> {
+        while let Some(&goal) = self.goals.get(self.goal) {
+            if self.cursor.is_none() && self.is_met(goal) {
+                self.next_goal();
+                continue;
+            }
+            let cursor = self.cursor.unwrap_or_else(|| {
+                self.blocked = self.is_blocked(goal);
+                0
+            });
+            if self.cursor.is_some() && self.is_reached(goal) {
+                self.next_goal();
+                continue;
+            }
+            let Some(&index) = self.order.get(cursor) else {
+                self.next_goal();
+                continue;
+            };
+            self.cursor = Some(cursor + 1);
+            let undecided = matches!(self.fates[index], Fate::Untouched);
+            let Some(reason) = self.applies(goal, index).filter(|_| undecided) else { continue };
+            match self.protection[index] {
+                Some(protection) => self.fates[index] = Fate::Kept(protection),
+                None if self.blocked => {}
+                None => return Some(Candidate { index, reason }),
+            }
+        }
+        None
+    }
+
+    fn next_goal(&mut self) {
+        self.goal += 1;
+        self.cursor = None;
+    }
+
+    /// Tells what became of a candidate.
+    pub fn settle(&mut self, candidate: &Candidate, settled: Settled) {
+        let index = candidate.index;
+        self.fates[index] = match settled {
+            Settled::Removed => Fate::Removed(candidate.reason),
+            Settled::Gone => Fate::Gone,
+            Settled::Kept(reason) => Fate::Kept(reason),
+            Settled::Failed => Fate::Failed,
+        };
+        if matches!(settled, Settled::Removed | Settled::Gone) {
+            self.left.subtract(&self.entries[index]);
+        }
+    }
+
+    /// Nothing need go for this goal.
+    fn is_met(&self, goal: Goal) -> bool {
+        match goal {
+            Goal::MaxEntries(most) => self.left.entries <= most,
+            Goal::MaxSize { budget, .. } => self.left.bytes <= budget,
+            Goal::MinFree { need } => self.freed() >= need,
+            Goal::OlderThan(_) | Goal::Orphans | Goal::Invalidate => false,
+        }
+    }
+
+    /// Enough has gone for this goal, which was not met.
+    fn is_reached(&self, goal: Goal) -> bool {
+        match goal {
+            Goal::MaxSize { target, .. } => !self.blocked && self.left.bytes <= target,
+            goal => self.is_met(goal),
+        }
+    }
+
+    /// What cannot go is alone as much as the budget: evicting the rest would empty the cache and
+    /// still not reach it.
+    fn is_blocked(&self, goal: Goal) -> bool {
+        let Goal::MaxSize { budget, best_effort: false, .. } = goal else { return false };
+        let stuck = self.stuck();
+        stuck > 0 && stuck >= budget
+    }
+
+    /// Bytes of what is pinned or being written.
+    fn stuck(&self) -> u64 {
+        let of_entry = |index: usize| match (self.fates[index], self.protection[index]) {
+            (Fate::Removed(_) | Fate::Gone, _) => None,
+            (Fate::Kept(reason), _) | (_, Some(reason)) => Some(reason),
+            _ => None,
+        };
+        (0..self.entries.len())
+            .filter(|&index| matches!(of_entry(index), Some(Reason::Pinned | Reason::Writing)))
+            .fold(0, |sum, index| sum.saturating_add(self.entries[index].bytes))
+    }
+
+    /// Bytes on disk that what has gone occupied.
+    fn freed(&self) -> u64 {
+        self.start.allocated_bytes.saturating_sub(self.left.allocated_bytes)
+    }
+
+    /// Why the entry would go for this goal, if it would.
+    fn applies(&self, goal: Goal, index: usize) -> Option<Reason> {
+        Some(match goal {
+            Goal::OlderThan(limit) if self.ages[index] < limit => return None,
+            Goal::OlderThan(_) => Reason::OlderThan,
+            Goal::MaxEntries(_) => Reason::MaxEntries,
+            Goal::MaxSize { .. } => Reason::OverBudget,
+            Goal::MinFree { .. } => Reason::MinFree,
+            Goal::Orphans if self.entries[index].state == State::Sealed => return None,
+            Goal::Orphans => Reason::Orphan,
+            Goal::Invalidate => Reason::Invalidated,
+        })
+    }
+
+    /// The limits that what is left exceeds. `OlderThan` is never unmet.
+    pub fn unmet(&self) -> Vec<Limit> {
+        let unmet = |&goal: &Goal| match goal {
+            Goal::MaxEntries(_) if !self.is_met(goal) => Some(Limit::MaxEntries),
+            Goal::MaxSize { .. } if !self.is_met(goal) => Some(Limit::MaxSize),
+            Goal::MinFree { .. } if !self.is_met(goal) => Some(Limit::MinFree),
+            _ => None,
+        };
+        self.goals.iter().filter_map(unmet).collect()
+    }
+
+    /// What is left.
+    pub fn left(&self) -> Totals {
+        self.left
+    }
+
+    /// The entries' places in the view in eviction order, each with its fate and, for one that it
+    /// was never the turn of, what would protect it.
+    pub fn fates(&self) -> impl Iterator<Item = (usize, Fate, Option<Reason>)> {
+        self.order.iter().map(|&index| (index, self.fates[index], self.protection[index]))
+    }
+}
+
+fn goals(policy: &Policy, space: Option<Space>) -> Vec<Goal> {
+    let sweep = match policy {
+        Policy::Sweep(sweep) => sweep,
+        Policy::Orphans { .. } => return vec![Goal::Orphans],
+        Policy::Invalidate { .. } => return vec![Goal::Invalidate],
+    };
+    let mut goals = Vec::new();
+    goals.extend(sweep.older_than.map(Goal::OlderThan));
+    goals.extend(sweep.max_entries.map(Goal::MaxEntries));
+    goals.extend(sweep.max_size.map(|budget| Goal::MaxSize {
+        budget,
+        target: sweep.low_water.of(budget),
+        best_effort: sweep.best_effort,
+    }));
+    goals.extend(sweep.min_free.zip(space).map(|(keep, space)| Goal::MinFree {
+        need: keep.target(space.total).saturating_sub(space.available),
+    }));
+    goals
+}
+
+/// What keeps the entry from going, in the order in which reasons are named.
+fn protection(entry: &Entry, policy: &Policy, now: SystemTime) -> Option<Reason> {
+    let (forced, named) = match policy {
+        Policy::Invalidate { which, force } => (force.is_some(), matches!(which, Which::Keys(_))),
+        _ => (false, false),
+    };
+    let keep_recent = match policy {
+        Policy::Sweep(sweep) => sweep.keep_recent,
+        _ => Duration::ZERO,
+    };
+    match entry.pin {
+        Pin::Unknown => Some(Reason::Error),
+        Pin::Held(_) if !forced => Some(Reason::Pinned),
+        _ if !forced && !named && is_writing(entry, policy.min_age(), now) => Some(Reason::Writing),
+        _ if age(now, entry.last_used) < keep_recent => Some(Reason::Recent),
+        _ => None,
+    }
+}

@@ -1,0 +1,24 @@
+//! How a long run tells how far it is, without knowing who looks.
+
+/// What is being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Looking at entries.
+    Scan,
+    /// Verifying entries.
+    Verify,
+    /// Deleting what has left the cache.
+    Delete,
+}
+
+/// Receives progress, from several threads; the unit is one entry. `()` ignores it.
+pub trait Progress: Sync {
+    /// A task of `total` entries begins.
+    fn start(&self, _task: Task, _total: usize) {}
+    /// One more entry is done.
+    fn step(&self) {}
+    /// The task is over.
+    fn finish(&self) {}
+}
+
+impl Progress for () {}

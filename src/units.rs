@@ -1,0 +1,270 @@
+//! Sizes, percentages, durations and instants as people and JSON write them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+/// A number of bytes. Bare digits are bytes; `K M G T` and `KiB MiB GiB TiB` are powers of 1024, `KB
+/// MB GB TB` of 1000; decimals are allowed and rounded down to whole bytes. Case does not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+/// A text that is not a size, a percentage or a duration; displays as what would have been one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidUnit(String);
+
+impl fmt::Display for InvalidUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidUnit {}
+
+impl FromStr for Size {
+    type Err = InvalidUnit;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUnit> {
+        let invalid = || {
+            InvalidUnit("not a size: write bytes, or for instance 500M, 1.5G, 20GiB, 2TB".into())
+        };
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let factor: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "k" | "kib" => 1 << 10,
+            "m" | "mib" => 1 << 20,
+            "g" | "gib" => 1 << 30,
+            "t" | "tib" => 1 << 40,
+            "kb" => 1_000,
+            "mb" => 1_000_000,
+            "gb" => 1_000_000_000,
+            "tb" => 1_000_000_000_000,
+            _ => return Err(invalid()),
+        };
+        let (numerator, denominator) = decimal(digits).ok_or_else(invalid)?;
+        let bytes = numerator
+            .checked_mul(u128::from(factor))
+            .and_then(|product| u64::try_from(product / denominator).ok());
+        bytes.map(Size).ok_or_else(|| InvalidUnit("too large: sizes end below 16 EiB".into()))
+    }
+}
+
+/// A plain decimal number as an exact fraction; no sign, no exponent.
+fn decimal(text: &str) -> Option<(u128, u128)> {
+    // Longer than any u64 with a fraction; keeps the products below inside u128.
+    const MAX_DIGITS: usize = 26;
+    let (whole, fraction) = text.split_once('.').map_or((text, None), |(w, f)| (w, Some(f)));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !fraction.is_none_or(digits) {
+        return None;
+    }
+    let fraction = fraction.unwrap_or("");
+    if whole.len() + fraction.len() > MAX_DIGITS {
+        return None;
+    }
+    let numerator = format!("{whole}{fraction}").parse().ok()?;
+    Some((numerator, 10_u128.pow(u32::try_from(fraction.len()).ok()?)))
+}
+
+/// Free space to keep: bytes, or a share of the file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FreeSpace {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many millionths of the file system's size (`10%` is 100,000): decimals without floats.
+    Millionths(u32),
+}
+
+impl FreeSpace {
+    /// The target in bytes on a file system of `total` bytes, rounded up.
+    pub fn target(self, total: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Millionths(share) => {
+                let bytes = (u128::from(total) * u128::from(share)).div_ceil(1_000_000);
+                u64::try_from(bytes).unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
+
+impl FromStr for FreeSpace {
+    type Err = InvalidUnit;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUnit> {
+        let Some(number) = text.strip_suffix('%') else {
+            return text.parse().map(|Size(bytes)| Self::Bytes(bytes));
+        };
+        decimal(number)
+            .and_then(|(numerator, denominator)| {
+                numerator.checked_mul(10_000).map(|n| n / denominator)
+            })
+            .and_then(|share| u32::try_from(share).ok())
+            .filter(|&share| share <= 1_000_000)
+            .map(Self::Millionths)
+            .ok_or_else(|| InvalidUnit("not a percentage from 0% to 100%".into()))
+    }
+}
+
+/// A span of time: `90s`, `10m`, `24h`, `7d` and combinations (`1h30m`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = InvalidUnit;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUnit> {
+        humantime::parse_duration(text).map(Self).map_err(|_| {
+            InvalidUnit("not a duration: write for instance 90s, 10m, 24h, 7d or 1h30m".into())
+        })
+    }
+}
+
+/// A size for people, in powers of 1024: `1.5 GiB`.
+pub fn human_size(bytes: u64) -> String {
+    humansize::format_size(bytes, humansize::BINARY)
+}
+
+/// How long before `now` something happened; zero where the recorded time lies in the future.
+pub fn age(now: SystemTime, then: SystemTime) -> Duration {
+    now.duration_since(then).unwrap_or_default()
+}
+
+/// The instant of a file's `st_mtime`; what `SystemTime` cannot hold becomes the epoch.
+pub(crate) fn instant(seconds: i64, nanoseconds: u32) -> SystemTime {
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let base = if seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(whole)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(whole)
+    };
+    base.and_then(|time| time.checked_add(Duration::from_nanos(nanoseconds.into())))
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Whole seconds since the epoch, rounded down; negative before it.
+pub fn unix_seconds(time: SystemTime) -> i64 {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => {
+            let before = before.duration();
+            let up = u64::from(before.subsec_nanos() > 0);
+            i64::try_from(before.as_secs().saturating_add(up)).map_or(i64::MIN, |seconds| -seconds)
+        }
+    }
+}
+
+/// RFC 3339 in UTC; a time outside the years that can be written so becomes the nearest that can.
+pub fn rfc3339(time: SystemTime) -> String {
+    let nearest =
+        if time < SystemTime::UNIX_EPOCH { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    jiff::Timestamp::try_from(time).unwrap_or(nearest).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sizes_mean_what_the_documentation_says() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("512B", 512),
+            ("1K", 1 << 10),
+            ("1KiB", 1 << 10),
+            ("1kb", 1000),
+            ("10MiB", 10 << 20),
+            ("1.5G", 3 << 29),
+            ("2TB", 2_000_000_000_000),
+            ("1T", 1 << 40),
+            ("0.0001K", 0),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for text in [
+            "",
+            "G",
+            "-1",
+            "+1",
+            "1e3",
+            "1,5G",
+            "1.G",
+            ".5G",
+            "1 G",
+            "1GG",
+            "1P",
+            "ten",
+            "NaN",
+            "١G",
+            "18446744073709551616",
+            "99999999999T",
+            "1G\n",
+        ] {
+            assert!(text.parse::<Size>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn free_space_is_bytes_or_a_share() {
+        assert_eq!("10%".parse(), Ok(FreeSpace::Millionths(100_000)));
+        assert_eq!("2.5%".parse(), Ok(FreeSpace::Millionths(25_000)));
+        assert_eq!("1G".parse(), Ok(FreeSpace::Bytes(1 << 30)));
+        assert_eq!(FreeSpace::Millionths(100_000).target(1001), 101);
+        assert_eq!(FreeSpace::Millionths(1_000_000).target(u64::MAX), u64::MAX);
+        for text in ["%", "101%", "-1%", "10%%", "100.0001%", "a%"] {
+            assert!(text.parse::<FreeSpace>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_combine() {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("10m", 600),
+            ("24h", 86_400),
+            ("7d", 604_800),
+            ("1h30m", 5400),
+            ("0s", 0),
+        ] {
+            assert_eq!(text.parse(), Ok(Span(Duration::from_secs(seconds))), "{text}");
+        }
+        for text in ["", "10", "-1s", "1x", "s", "99999999999999999999d"] {
+            assert!(text.parse::<Span>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn instants_at_the_edges_of_time_are_written_and_never_panic() {
+        assert_eq!(rfc3339(instant(0, 0)), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(instant(-1, 500_000_000)), "1969-12-31T23:59:59.5Z");
+        assert_eq!(unix_seconds(instant(-1, 500_000_000)), -1);
+        for seconds in [i64::MIN, i64::MAX, -62_200_000_000, 300_000_000_000] {
+            assert!(rfc3339(instant(seconds, 999_999_999)).ends_with('Z'));
+        }
+        assert_eq!(age(instant(5, 0), instant(9, 0)), Duration::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_parser_panic(text in ".{0,40}") {
+            let _ = text.parse::<Size>();
+            let _ = text.parse::<FreeSpace>();
+            let _ = text.parse::<Span>();
+            let _ = text.parse::<crate::key::Key>();
+        }
+
+        #[test]
+        fn bare_bytes_come_back(bytes: u64) {
+            prop_assert_eq!(bytes.to_string().parse(), Ok(Size(bytes)));
+        }
+
+        #[test]
+        fn unix_seconds_undo_instants(seconds: i64, nanos in 0_u32..1_000_000_000) {
+            let time = instant(seconds, nanos);
+            prop_assert!(unix_seconds(time) == seconds || time == SystemTime::UNIX_EPOCH);
+        }
+    }
+}

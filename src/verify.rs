@@ -1,0 +1,565 @@
+//! Whether a sealed entry is whole: every segment there and none empty.
+
+use std::ffi::{CStr, CString};
+use std::io::{self, BufRead, BufReader, Read};
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use crate::events::{self, Event, EventKind};
+use crate::evict::{self, Look, Removal};
+use crate::fault::{Fault, FaultCode};
+use crate::fd;
+use crate::key::Key;
+use crate::layout;
+use crate::parallel;
+use crate::plan::Reason;
+use crate::problem::Problem;
+use crate::progress::{Progress, Task};
+use crate::root::Root;
+use crate::units::unix_seconds;
+use crate::view::{self, Listing};
+use crate::walk::{self, Buffer, Step, Visitor};
+
+/// How thoroughly to verify.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Checks {
+    /// How many segments there must be; else the highest one found or named in a playlist is the last.
+    pub segments: Option<u64>,
+}
+
+/// The state of one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Sealed and whole.
+    Healthy,
+    /// Sealed and not whole; at least one fault.
+    Damaged(Vec<Fault>),
+    /// Not sealed, so not judged.
+    Unsealed,
+    /// There is no such entry.
+    Absent,
+}
+
+impl Health {
+    /// The stable name, as in JSON.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Damaged(_) => "damaged",
+            Self::Unsealed => "unsealed",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// What `--fix` did about a damaged entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fix {
+    /// Removed.
+    Removed,
+    /// Left, and why.
+    Kept(Reason),
+    /// Removing it failed; the problem is among the verification's.
+    Failed,
+}
+
+/// What was found of one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The entry.
+    pub key: Key,
+    /// Its state.
+    pub health: Health,
+    /// What was done about it; `None` if nothing was asked or needed.
+    pub fix: Option<Fix>,
+}
+
+/// Which entries to verify.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    /// Every sealed entry.
+    All,
+    /// These, sealed or not.
+    Keys(Vec<Key>),
+    /// Of all entries a stable part by key, so that `of` runs with `part` 1 to `of` see every one.
+    Subset {
+        /// From 1 to `of`.
+        part: u64,
+        /// Number of parts, at least 1.
+        of: u64,
+    },
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Verification {
+    /// Sealed entries, and those that the user named, by key; unsealed others are only counted.
+    pub verdicts: Vec<Verdict>,
+    /// Number of entries that are not sealed.
+    pub unsealed: u64,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// What could not be read, locked or removed.
+    pub problems: Vec<Problem>,
+}
+
+impl Verification {
+    /// Number of verdicts that satisfy `is`.
+    pub fn count(&self, is: impl Fn(&Verdict) -> bool) -> u64 {
+        self.verdicts.iter().filter(|verdict| is(verdict)).count() as u64
+    }
+
+    /// Number of entries that were removed.
+    pub fn removed(&self) -> u64 {
+        self.count(|verdict| verdict.fix == Some(Fix::Removed))
+    }
+
+    /// Whether there is damage, or a named entry that is unsealed or absent.
+    pub fn has_finding(&self) -> bool {
+        self.verdicts.iter().any(|verdict| verdict.health != Health::Healthy)
+    }
+}
+
+/// Verifies the entries of `selection`, and if `fix` says so removes what is damaged and not pinned.
+pub fn run(
+    root: &Root,
+    selection: &Selection,
+    checks: Checks,
+    fix: bool,
+    now: SystemTime,
+    progress: &dyn Progress,
+) -> Result<Verification, Problem> {
+    let listing = Listing::read(root)?;
+    let mut verification = Verification::default();
+    let is_named = matches!(selection, Selection::Keys(_));
+    let is_selected = |key: &Key| match selection {
+        Selection::All => true,
+        Selection::Keys(keys) => keys.contains(key),
+        Selection::Subset { part, of } => key.as_u64() % of == part - 1,
+    };
+    for &key in listing.mounted.iter().filter(|key| is_selected(key)) {
+        verification.warnings.push(view::skipped_mount(root, key));
+    }
+    let keys = match selection {
+        Selection::Keys(keys) => {
+            let mut keys = keys.clone();
+            keys.retain(|key| !listing.mounted.contains(key));
+            keys.sort_unstable();
+            keys.dedup();
+            keys
+        }
+        _ => listing.entries.into_iter().filter(is_selected).collect(),
+    };
+    progress.start(Task::Verify, keys.len());
+    let results = parallel::map(&keys, Buffer::new, |buffer, &key| {
+        let health = entry(root, key, checks, buffer);
+        progress.step();
+        health
+    });
+    progress.finish();
+    for (key, health) in keys.into_iter().zip(results) {
+        match health {
+            Ok(Health::Absent) if !is_named => {}
+            Ok(health) => {
+                let is_unsealed = health == Health::Unsealed;
+                verification.unsealed += u64::from(is_unsealed);
+                if is_named || !is_unsealed {
+                    verification.verdicts.push(Verdict { key, health, fix: None });
+                }
+            }
+            Err(problem) => verification.problems.push(problem),
+        }
+    }
+    if fix {
+        remove_damaged(root, checks, now, &mut verification, progress);
+    }
+    Ok(verification)
+}
+
+fn remove_damaged(
+    root: &Root,
+    checks: Checks,
+    now: SystemTime,
+    verification: &mut Verification,
+    progress: &dyn Progress,
+) {
+    let mut buffer = Buffer::new();
+    let mut trash = Vec::new();
+    for verdict in &mut verification.verdicts {
+        if !matches!(verdict.health, Health::Damaged(_)) {
+            continue;
+        }
+        let key = verdict.key;
+        verdict.fix = Some(match remove_if_damaged(root, key, checks, &mut buffer) {
+            Removal::Removed { entry, trash: left } => {
+                trash.extend(left);
+                let time = unix_seconds(now);
+                let event =
+                    Event { time, kind: EventKind::Invalidate, key, bytes: Some(entry.bytes) };
+                let logged = events::append(root, event);
+                verification.warnings.extend(logged.err().map(|problem| problem.to_string()));
+                Fix::Removed
+            }
+            Removal::Gone => Fix::Kept(Reason::Changed),
+            Removal::Kept(reason) => Fix::Kept(reason),
+            Removal::Failed(problem) => {
+                verification.problems.push(problem);
+                Fix::Failed
+            }
+        });
+    }
+    let deleted = evict::delete_trash(root, &trash, progress);
+    verification.problems.extend(deleted.into_iter().filter_map(Result::err));
+}
+
+/// Removes `key` if, seen under the lock, it is still damaged.
+pub(crate) fn remove_if_damaged(
+    root: &Root,
+    key: Key,
+    checks: Checks,
+    buffer: &mut Buffer,
+) -> Removal {
+    evict::remove(root, key, None, &mut || {
+        Ok(match entry(root, key, checks, buffer)? {
+            Health::Damaged(_) => view::look(root, key, buffer)?.map_or(Look::Gone, Look::Remove),
+            Health::Healthy | Health::Unsealed => Look::Keep(Reason::Changed),
+            Health::Absent => Look::Gone,
+        })
+    })
+}
+
+/// Verifies one entry.
+pub(crate) fn entry(
+    root: &Root,
+    key: Key,
+    checks: Checks,
+    buffer: &mut Buffer,
+) -> Result<Health, Problem> {
+    /// Times an entry may be replaced under us before what is seen last counts.
+    const TRIES: u32 = 3;
+    let name = key.to_string();
+    let path = root.entry_path(key);
+    let unreadable =
+        |path: PathBuf, e: Errno| Problem::new(path, "cannot read", io::Error::from(e));
+    let mut faults = Vec::new();
+    for _ in 0..TRIES {
+        let top = match fd::open_dir(root.fd(), &*name) {
+            Ok(top) => top,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Health::Absent),
+            Err(error) => return Err(unreadable(path, error)),
+        };
+        match fd::stat(&top, layout::COMPLETE) {
+            Ok(_) => {}
+            Err(Errno::NOENT) => return Ok(Health::Unsealed),
+            Err(error) => return Err(unreadable(path.join(layout::COMPLETE), error)),
+        }
+        let checked = check(&top, &path, checks, buffer);
+        if matches!(&checked, Ok(faults) if faults.is_empty()) {
+            return Ok(Health::Healthy);
+        }
+        // A fault of an entry that is on its way out, or replaced, is none of the entry of this name.
+        if is_still(root, &name, &top) {
+            return checked.map(Health::Damaged);
+        }
+        faults = checked.unwrap_or_default();
+    }
+    Ok(Health::Damaged(faults))
+}
+
+/// Whether `name` still leads to the directory `top`, and it is sealed.
+fn is_still(root: &Root, name: &str, top: &OwnedFd) -> bool {
+    let (Ok(named), Ok(opened)) = (fd::stat(root.fd(), name), rustix::fs::fstat(top)) else {
+        return false;
+    };
+    view::identity(&named) == view::identity(&opened) && fd::stat(top, layout::COMPLETE).is_ok()
+}
+
+fn check(
+    top: &OwnedFd,
+    path: &Path,
+    checks: Checks,
+    buffer: &mut Buffer,
+) -> Result<Vec<Fault>, Problem> {
+    let unreadable =
+        |path: PathBuf, e: Errno| Problem::new(path, "cannot read", io::Error::from(e));
+    let mut faults = Vec::new();
+    let mut found =
+        |code, file: &str, detail: String| faults.push(Fault { code, file: file.into(), detail });
+    match fd::stat(top, layout::COMPLETE) {
+        Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            kind => found(FaultCode::BadMarker, layout::COMPLETE, format!("is {}", describe(kind))),
+        },
+        Err(Errno::NOENT) => {}
+        Err(error) => return Err(unreadable(path.join(layout::COMPLETE), error)),
+    }
+    let mut video = Video::default();
+    match fd::open_dir(top, layout::VIDEO) {
+        Ok(fd) => {
+            let _ = walk::walk(fd, buffer, &mut video);
+            if let Some(error) = video.failed {
+                return Err(unreadable(path.join(layout::VIDEO).join(&video.failed_at), error));
+            }
+            video.read_playlists(top, path)?;
+        }
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+        Err(error) => return Err(unreadable(path.join(layout::VIDEO), error)),
+    }
+    let init = format!("{}/{}", layout::VIDEO, layout::INIT);
+    match video.init {
+        Some(Content::Bytes) => {}
+        Some(Content::Empty) => found(FaultCode::EmptyInit, &init, "is empty".into()),
+        Some(Content::Not(kind)) => {
+            found(FaultCode::MissingInit, &init, format!("is {}", describe(kind)))
+        }
+        None => found(FaultCode::MissingInit, &init, "is not there".into()),
+    }
+    faults.extend(video.segment_faults(checks.segments));
+    Ok(faults)
+}
+
+fn describe(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Directory => "a directory, not a file",
+        FileType::Symlink => "a symlink, not a file",
+        FileType::RegularFile => "a file",
+        _ => "not a regular file",
+    }
+}
+
+/// What stands under a file's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Bytes,
+    Empty,
+    Not(FileType),
+}
+
+/// What `video/` holds.
+#[derive(Default)]
+struct Video {
+    init: Option<Content>,
+    segments: Vec<(u64, Content)>,
+    playlists: Vec<CString>,
+    /// The highest segment that a playlist names.
+    highest_named: Option<u64>,
+    failed: Option<Errno>,
+    failed_at: PathBuf,
+}
+
+impl Visitor for Video {
+    fn name(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        _: usize,
+        name: &CStr,
+        _: FileType,
+    ) -> rustix::io::Result<Step> {
+        let bytes = name.to_bytes();
+        let number = layout::segment_number(bytes);
+        if layout::is_playlist(bytes) {
+            self.playlists.push(name.to_owned());
+        } else if number.is_some() || bytes == layout::INIT.as_bytes() {
+            let stat = fd::stat(dir, name)?;
+            let content = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile if fd::size(&stat) == 0 => Content::Empty,
+                FileType::RegularFile => Content::Bytes,
+                kind => Content::Not(kind),
+            };
+            match number {
+                Some(number) => self.segments.push((number, content)),
+                None => self.init = Some(content),
+            }
+        }
+        Ok(Step::Next)
+    }
+
+    fn failed(&mut self, path: &Path, error: Errno) -> ControlFlow<()> {
+        (self.failed, self.failed_at) = (Some(error), path.to_path_buf());
+        ControlFlow::Break(())
+    }
+}
+
+impl Video {
+    fn read_playlists(&mut self, top: &OwnedFd, path: &Path) -> Result<(), Problem> {
+        for name in std::mem::take(&mut self.playlists) {
+            let file = fd::open_dir(top, layout::VIDEO)
+                .and_then(|video| fd::open_regular(video.as_fd(), &*name));
+            let highest = match file {
+                Ok(Some((file, _))) => highest_in_playlist(BufReader::new(file)),
+                // Somebody's link or pipe of that name says nothing about segments.
+                Ok(None) | Err(Errno::NOENT) => Ok(None),
+                Err(error) => Err(error.into()),
+            };
+            let highest = highest.map_err(|reason| {
+                let name = crate::root::os_name(name.to_bytes());
+                Problem::new(path.join(layout::VIDEO).join(name), "cannot read", reason)
+            })?;
+            self.highest_named = self.highest_named.max(highest);
+        }
+        Ok(())
+    }
+
+    fn segment_faults(&mut self, expected: Option<u64>) -> Vec<Fault> {
+        self.segments.sort_unstable_by_key(|&(number, _)| number);
+        let highest_found = self.segments.last().map(|&(number, _)| number);
+        let last = match expected {
+            Some(count) => count.checked_sub(1),
+            None => highest_found.max(self.highest_named),
+        };
+        let Some(last) = last else {
+            let file = layout::VIDEO.into();
+            return vec![Fault {
+                code: FaultCode::NoSegments,
+                file,
+                detail: "holds no segment".into(),
+            }];
+        };
+        if highest_found.is_none() {
+            let detail = format!("holds no segment, of {}", u128::from(last) + 1);
+            return vec![Fault { code: FaultCode::NoSegments, file: layout::VIDEO.into(), detail }];
+        }
+        let mut faults = Vec::new();
+        let mut next = Some(0);
+        for &(number, content) in self.segments.iter().filter(|&&(number, _)| number <= last) {
+            if let Some(first) = next.filter(|&first| first < number) {
+                faults.push(missing(first, number - 1));
+            }
+            next = number.checked_add(1);
+            let file = segment_path(number);
+            match content {
+                Content::Bytes => {}
+                Content::Empty => {
+                    faults.push(Fault {
+                        code: FaultCode::EmptySegment,
+                        file,
+                        detail: "is empty".into(),
+                    });
+                }
+                Content::Not(kind) => {
+                    let detail = format!("is {}", describe(kind));
+                    faults.push(Fault { code: FaultCode::MissingSegment, file, detail });
+                }
+            }
+        }
+        if let Some(first) = next.filter(|&first| first <= last) {
+            faults.push(missing(first, last));
+        }
+        faults
+    }
+}
+
+fn segment_path(number: u64) -> PathBuf {
+    Path::new(layout::VIDEO).join(layout::segment(number))
+}
+
+fn missing(first: u64, last: u64) -> Fault {
+    let detail = if first == last {
+        "is not there".into()
+    } else {
+        format!("segments {first} to {last} are not there ({} of them)", last - first + 1)
+    };
+    Fault { code: FaultCode::MissingSegment, file: segment_path(first), detail }
+}
+
+/// The highest segment that a playlist names.
+fn highest_in_playlist(playlist: impl BufRead) -> io::Result<Option<u64>> {
+    /// A day of one-second segments is 4 MB; what is beyond this is no playlist.
+    const LONGEST: u64 = 64 << 20;
+    /// Longer than a segment's name with any path; what is longer is no segment's line.
+    const LONGEST_LINE: u64 = 4096;
+    let mut playlist = playlist.take(LONGEST);
+    let mut highest = None;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if playlist.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
+            return Ok(highest);
+        }
+        highest = highest.max(segment_in_line(&line));
+    }
+}
+
+/// The segment that a line of a playlist names; a line that starts with `#` is a tag.
+fn segment_in_line(line: &[u8]) -> Option<u64> {
+    let line = line.trim_ascii();
+    let name = line.rsplit(|&byte| byte == b'/').next()?;
+    if line.starts_with(b"#") { None } else { layout::segment_number(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn faults(
+        segments: &[(u64, Content)],
+        highest_named: Option<u64>,
+        expected: Option<u64>,
+    ) -> Vec<(FaultCode, String)> {
+        let mut video = Video { segments: segments.to_vec(), highest_named, ..Video::default() };
+        let faults = video.segment_faults(expected);
+        faults.into_iter().map(|fault| (fault.code, fault.file.display().to_string())).collect()
+    }
+
+    fn at(code: FaultCode, file: &str) -> (FaultCode, String) {
+        (code, file.into())
+    }
+
+    #[test]
+    fn what_is_missing_is_found_at_either_end_and_in_the_middle() {
+        use Content::{Bytes, Empty};
+        use FaultCode::{EmptySegment, MissingSegment, NoSegments};
+        let all = [(0, Bytes), (1, Bytes), (2, Bytes)];
+        assert_eq!(faults(&all, None, None), []);
+        assert_eq!(faults(&all, Some(2), Some(3)), []);
+        assert_eq!(faults(&all, Some(2), Some(2)), [], "more than expected is no fault");
+        assert_eq!(faults(&all, Some(3), None), [at(MissingSegment, "video/seg-3.m4s")]);
+        assert_eq!(faults(&all, None, Some(9)), [at(MissingSegment, "video/seg-3.m4s")]);
+        assert_eq!(faults(&[(2, Bytes)], None, None), [at(MissingSegment, "video/seg-0.m4s")]);
+        assert_eq!(
+            faults(&[(0, Bytes), (5, Empty)], None, None),
+            [at(MissingSegment, "video/seg-1.m4s"), at(EmptySegment, "video/seg-5.m4s"),]
+        );
+        assert_eq!(faults(&[], None, None), [at(NoSegments, "video")]);
+        assert_eq!(faults(&[], Some(5), None), [at(NoSegments, "video")]);
+        assert_eq!(
+            faults(&[(0, Content::Not(FileType::Symlink))], None, None),
+            [at(MissingSegment, "video/seg-0.m4s")]
+        );
+    }
+
+    #[test]
+    fn the_highest_number_there_is_costs_nothing_and_overflows_nothing() {
+        let found = faults(&[(0, Content::Bytes), (u64::MAX, Content::Bytes)], None, None);
+        assert_eq!(found, [at(FaultCode::MissingSegment, "video/seg-1.m4s")]);
+        let named = faults(&[(0, Content::Bytes)], Some(u64::MAX), None);
+        assert_eq!(named, [at(FaultCode::MissingSegment, "video/seg-1.m4s")]);
+    }
+
+    #[test]
+    fn a_playlist_names_segments_in_any_directory_and_tags_name_none() {
+        let playlist = b"#EXTM3U\r\n#EXT-X-MAP:URI=\"init.mp4\"\r\nseg-0.m4s\r\nvideo/seg-12.m4s\r\n#seg-99.m4s\nseg-x.m4s\nseg-3.m4s";
+        assert_eq!(highest_in_playlist(&playlist[..]).unwrap(), Some(12));
+        assert_eq!(highest_in_playlist(&b"#EXTM3U\n"[..]).unwrap(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_playlist_makes_the_reader_panic(playlist: Vec<u8>) {
+            highest_in_playlist(&*playlist).unwrap();
+        }
+
+        #[test]
+        fn every_segment_named_counts(numbers in prop::collection::vec(any::<u64>(), 1..20)) {
+            let playlist: String = numbers.iter().map(|number| format!("#EXTINF:4.0,\nseg-{number}.m4s\n")).collect();
+            prop_assert_eq!(highest_in_playlist(playlist.as_bytes()).unwrap(), numbers.iter().copied().max());
+        }
+    }
+}
