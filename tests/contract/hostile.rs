@@ -35,10 +35,10 @@ fn nothing_is_removed_across_a_mount() {
 
 #[test]
 fn an_orphan_with_a_mount_in_it_is_kept() {
-    let cache = TestCache::new().partial("p", 10.kib(), 5.days());
+    let cache = TestCache::new().partial("p", 10.kib(), 5.days()).partial("q", 1.kib(), 5.days());
     let Some(cache) = cache.mount_tmpfs(format!("{}/video", key("p")), "size=1m") else { return };
     let cache = cache.in_entry("p", "video/x", b"x").written("p", 5.days()).used("p", 5.days());
-    cache.run(["gc-orphans", "--min-age", "0s"]).kept(["p"]);
+    cache.run(["gc-orphans", "--min-age", "0s"]).kept(["p"]).removed(["q"]);
 }
 
 #[test]
