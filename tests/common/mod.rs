@@ -10,6 +10,7 @@
 mod holder;
 mod mount;
 pub mod need;
+mod paused;
 mod run;
 mod snapshot;
 
@@ -26,6 +27,7 @@ use walkdir::WalkDir;
 
 pub use holder::{Holder, Lock};
 use mount::Mount;
+pub use paused::Paused;
 pub use run::{Invocation, Run, decisions, texts};
 use snapshot::Snapshot;
 

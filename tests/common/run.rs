@@ -68,14 +68,23 @@ impl<'a> Invocation<'a> {
         command
     }
 
-    pub fn run(self) -> Run<'a> {
-        let before = self.cache.snapshot();
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.cache.snapshot()
+    }
+
+    /// The outcome of a process that was not run by [`Invocation::run`].
+    pub(super) fn ended(self, before: Snapshot, output: Output) -> Run<'a> {
+        Run { cache: self.cache, argv: self.argv, before, output }
+    }
+
+    pub fn run(mut self) -> Run<'a> {
+        let before = self.snapshot();
         let output = assert_cmd::Command::from_std(self.process())
-            .write_stdin(self.stdin)
+            .write_stdin(std::mem::take(&mut self.stdin))
             .timeout(TIME_LIMIT)
             .output()
             .expect("the tool starts");
-        Run { cache: self.cache, argv: self.argv, before, output }
+        self.ended(before, output)
     }
 }
 
