@@ -272,9 +272,9 @@ mod tests {
     #[test]
     fn what_does_not_parse_is_skipped_and_counted() {
         let key = "0123456789abcdef";
-        let long = "x".repeat(100_000);
+        let endless = "x".repeat(100_000);
         let log = format!(
-            "1 hit {key}\nhit\n1 hit nokey\n1 hug {key}\n1 hit {key} 5 6\n1 hit {key} -5\n{long}\n\n1 hit {key}"
+            "1 hit {key}\nhit\n1 hit nokey\n1 hug {key}\n1 hit {key} 5 6\n1 hit {key} -5\n{endless}\n\n1 hit {key}"
         );
         let summary = summary(&log);
         assert_eq!(summary.all, Some(HitRate { hits: 2, misses: 0 }));

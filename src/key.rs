@@ -129,10 +129,10 @@ impl KeySuffix {
 /// Makes `source` absolute by text alone: joined to `working_dir` if it is relative, then `.`, `..`,
 /// doubled and trailing slashes removed. No symlink is resolved and nothing need exist.
 /// `working_dir` is asked only for a relative source; [`working_dir`] is the one to give.
-pub fn absolute<'a>(
-    source: &'a [u8],
+pub fn absolute(
+    source: &[u8],
     working_dir: impl FnOnce() -> std::io::Result<PathBuf>,
-) -> std::io::Result<Cow<'a, [u8]>> {
+) -> std::io::Result<Cow<'_, [u8]>> {
     if source.first() == Some(&b'/') {
         return Ok(clean(source));
     }

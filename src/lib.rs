@@ -2,6 +2,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod daemon;
 pub mod events;
 mod evict;
 pub mod fault;
@@ -16,6 +17,7 @@ pub mod plan;
 pub mod problem;
 pub mod progress;
 pub mod root;
+pub mod stats;
 pub mod units;
 pub mod verify;
 pub mod view;

@@ -108,6 +108,8 @@ impl Action {
 pub struct Outcome {
     /// Whether it was a dry run.
     pub dry_run: bool,
+    /// Whether the user named what was to go, instead of a limit or an age.
+    pub is_invalidation: bool,
     /// The readable entries before.
     pub before: Totals,
     /// The readable entries after.
@@ -160,6 +162,15 @@ impl Outcome {
     }
 }
 
+/// What a run was asked for.
+#[derive(Clone, Copy)]
+struct Order<'a> {
+    root: &'a Root,
+    policy: &'a Policy,
+    options: Options,
+    now: SystemTime,
+}
+
 /// Carries `policy` out in `root`. `now` is what ages are counted from.
 pub fn run(
     root: &Root,
@@ -168,15 +179,16 @@ pub fn run(
     now: SystemTime,
     progress: &dyn Progress,
 ) -> Result<Outcome, Refused> {
-    let mut outcome = Outcome { dry_run: options.dry_run, ..Outcome::default() };
-    let has_manners = !matches!(policy, Policy::Invalidate { .. });
+    let is_invalidation = matches!(policy, Policy::Invalidate { .. });
+    let mut outcome = Outcome { dry_run: options.dry_run, is_invalidation, ..Outcome::default() };
+    let has_manners = !is_invalidation;
     let mut maintenance = None;
     if has_manners && !options.dry_run {
         match lock::maintenance(root, options.wait) {
             Ok(Some(held)) => maintenance = Some(held),
             Ok(None) => return Err(Refused::Busy),
             Err(problem) => {
-                outcome.warnings.push(format!("going on without the maintenance lock: {problem}"))
+                outcome.warnings.push(format!("going on without the maintenance lock: {problem}"));
             }
         }
         reap(root, &mut outcome, progress)?;
@@ -193,15 +205,8 @@ pub fn run(
         outcome.reaped = view.trash.len() as u64;
     }
     let mut plan = Plan::new(&view, policy, now, space);
-    let mut actor = Actor {
-        root,
-        policy,
-        options,
-        now,
-        buffer: Buffer::new(),
-        trash: Vec::new(),
-        unlogged: Vec::new(),
-    };
+    let order = Order { root, policy, options, now };
+    let mut actor = Actor { order, buffer: Buffer::new(), trash: Vec::new(), unlogged: Vec::new() };
     while let Some(candidate) = plan.next_candidate() {
         let settled = actor.act(&view.entries[candidate.index], &candidate, &mut outcome);
         plan.settle(&candidate, settled);
@@ -213,7 +218,7 @@ pub fn run(
     if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
         reread_free_space(root, sweep, &mut outcome)?;
     }
-    outcome.summarise(root, &view, &plan, policy, options, now, space);
+    outcome.summarise(&order, &view, &plan, space);
     Ok(outcome)
 }
 
@@ -248,10 +253,7 @@ fn reread_free_space(root: &Root, sweep: &Sweep, outcome: &mut Outcome) -> Resul
 
 /// Carries candidates out, or in a dry run says that it would.
 struct Actor<'a> {
-    root: &'a Root,
-    policy: &'a Policy,
-    options: Options,
-    now: SystemTime,
+    order: Order<'a>,
     buffer: Buffer,
     /// What has left its name, with the bytes that deleting it frees.
     trash: Vec<(CString, u64)>,
@@ -261,16 +263,16 @@ struct Actor<'a> {
 
 impl Actor<'_> {
     fn act(&mut self, planned: &Entry, candidate: &Candidate, outcome: &mut Outcome) -> Settled {
-        if self.options.dry_run {
+        let (Order { root, policy, options, .. }, buffer) = (self.order, &mut self.buffer);
+        if options.dry_run {
             outcome.removed += 1;
             outcome.freed_bytes = outcome.freed_bytes.saturating_add(planned.bytes);
             return Settled::Removed;
         }
-        let force = match self.policy {
+        let force = match policy {
             Policy::Invalidate { force, .. } => *force,
             _ => None,
         };
-        let (root, policy, buffer) = (self.root, self.policy, &mut self.buffer);
         let removal = evict::remove(root, planned.key, force, &mut || match policy {
             Policy::Invalidate { .. } => look_present(root, planned.key, buffer),
             Policy::Sweep(_) | Policy::Orphans { .. } => look_as_planned(root, planned, buffer),
@@ -301,9 +303,13 @@ impl Actor<'_> {
             Reason::Invalidated => EventKind::Invalidate,
             _ => EventKind::Evict,
         };
-        let event =
-            Event { time: unix_seconds(self.now), kind, key: entry.key, bytes: Some(entry.bytes) };
-        if events::append(self.root, event).is_err() {
+        let event = Event {
+            time: unix_seconds(self.order.now),
+            kind,
+            key: entry.key,
+            bytes: Some(entry.bytes),
+        };
+        if events::append(self.order.root, event).is_err() {
             self.unlogged.push(event);
         }
     }
@@ -312,15 +318,17 @@ impl Actor<'_> {
     fn finish(self, outcome: &mut Outcome, progress: &dyn Progress) {
         let (names, bytes): (Vec<CString>, Vec<u64>) = self.trash.into_iter().unzip();
         for (deleted, bytes) in
-            evict::delete_trash(self.root, &names, progress).into_iter().zip(bytes)
+            evict::delete_trash(self.order.root, &names, progress).into_iter().zip(bytes)
         {
             match deleted {
                 Ok(()) => outcome.freed_bytes = outcome.freed_bytes.saturating_add(bytes),
                 Err(problem) => outcome.problems.push(problem),
             }
         }
-        let failed =
-            self.unlogged.into_iter().find_map(|event| events::append(self.root, event).err());
+        let failed = self
+            .unlogged
+            .into_iter()
+            .find_map(|event| events::append(self.order.root, event).err());
         outcome.warnings.extend(failed.map(|problem| problem.to_string()));
     }
 }
@@ -373,14 +381,12 @@ fn look_present(root: &Root, key: Key, buffer: &mut Buffer) -> Result<Look, Prob
 impl Outcome {
     fn summarise(
         &mut self,
-        root: &Root,
+        order: &Order<'_>,
         view: &CacheView,
         plan: &Plan<'_>,
-        policy: &Policy,
-        options: Options,
-        now: SystemTime,
         space: Option<Space>,
     ) {
+        let Order { root, policy, options, now } = *order;
         let entries = &view.entries;
         self.before = Totals::of(entries);
         self.after = plan.left();
@@ -401,7 +407,7 @@ impl Outcome {
         self.problems.extend(view.problems.iter().cloned());
         self.problems.extend(view.unreadable.iter().map(|unreadable| unreadable.problem.clone()));
         self.warnings.extend(view.warnings(root, now));
-        if !matches!(policy, Policy::Invalidate { .. }) && !options.ages_given {
+        if !self.is_invalidation && !options.ages_given {
             self.warnings.extend(self.blind_removals(now));
         }
         self.warn_unmet();

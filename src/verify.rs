@@ -30,6 +30,8 @@ use crate::walk::{self, Buffer, Step, Visitor};
 pub struct Checks {
     /// How many segments there must be; else the highest one found or named in a playlist is the last.
     pub segments: Option<u64>,
+    /// Also read box headers, the timeline and subtitles.
+    pub deep: bool,
 }
 
 /// The state of one entry.
@@ -316,7 +318,7 @@ fn check(
         Some(Content::Bytes) => {}
         Some(Content::Empty) => found(FaultCode::EmptyInit, &init, "is empty".into()),
         Some(Content::Not(kind)) => {
-            found(FaultCode::MissingInit, &init, format!("is {}", describe(kind)))
+            found(FaultCode::MissingInit, &init, format!("is {}", describe(kind)));
         }
         None => found(FaultCode::MissingInit, &init, "is not there".into()),
     }
@@ -558,7 +560,8 @@ mod tests {
 
         #[test]
         fn every_segment_named_counts(numbers in prop::collection::vec(any::<u64>(), 1..20)) {
-            let playlist: String = numbers.iter().map(|number| format!("#EXTINF:4.0,\nseg-{number}.m4s\n")).collect();
+            let lines: Vec<String> = numbers.iter().map(|n| format!("#EXTINF:4.0,\nseg-{n}.m4s\n")).collect();
+            let playlist = lines.concat();
             prop_assert_eq!(highest_in_playlist(playlist.as_bytes()).unwrap(), numbers.iter().copied().max());
         }
     }

@@ -169,7 +169,7 @@ impl Visitor for Names {
             (RootName::Entry(key), FileType::Directory) if mounted => listing.mounted.push(key),
             (RootName::Entry(key), FileType::Directory) => listing.entries.push(key),
             (RootName::Trash(_), FileType::Directory) if !mounted => {
-                listing.trash.push(name.to_owned())
+                listing.trash.push(name.to_owned());
             }
             (RootName::Pin(key), kind) => {
                 // Whatever it is: a pin that is no lockfile means that the entry cannot be locked.

@@ -1,0 +1,228 @@
+//! The command line: definitions and nothing else. What they mean together is resolved in `commands`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use hls_cache::Key;
+use hls_cache::units::{FreeSpace, Size, Span};
+
+const AFTER_HELP: &str = "\
+First steps:
+  hls-cache --root /srv/hls stats                          what is there
+  hls-cache --root /srv/hls sweep --max-size 200G --dry-run   what would go, and why
+
+Exit status: 0 done, 1 error, 2 wrong usage, 3 done with a finding, 4 busy.
+Environment: HLS_CACHE_ROOT; for sweep without a limit also HLS_CACHE_MAX_SIZE,
+HLS_CACHE_MIN_FREE, HLS_CACHE_KEEP_RECENT.";
+
+const ENTRY_ORDER: &str =
+    "Least recently used entries go first. An entry that a process has pinned is never evicted.";
+
+/// Inspect, verify and shrink a cache of HLS segments, safely beside the daemon that serves it
+#[derive(Debug, Parser)]
+#[command(name = "hls-cache", version, after_help = AFTER_HELP, propagate_version = true)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Debug)]
+pub struct Global {
+    /// The cache's directory
+    #[arg(long, global = true, value_name = "DIR", env = "HLS_CACHE_ROOT", hide_env_values = true)]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub root: Option<OsString>,
+    /// Print one JSON object (key: one a line)
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing but warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Also say of every entry that stays why
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the cache key of sources, one a line
+    Key(KeyArgs),
+    /// Tell whole entries from damaged ones
+    Verify(VerifyArgs),
+    /// Evict least recently used entries down to the limits
+    Sweep(SweepArgs),
+    /// Show what is in the cache
+    Stats(StatsArgs),
+    /// Remove what dead encodes left behind
+    GcOrphans(GcOrphansArgs),
+    /// Remove entries whatever their age
+    Invalidate(InvalidateArgs),
+}
+
+/// Keys come source by source, in each quality by quality, in each audio track by audio track.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("sources").required(true).args(["source", "stdin"]))]
+pub struct KeyArgs {
+    /// Path of a source; it need not exist, and no symlink in it is resolved
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub source: Vec<OsString>,
+    /// Quality, taken as it is; repeat for several
+    #[arg(long, value_name = "Q", required = true, action = ArgAction::Append)]
+    pub quality: Vec<OsString>,
+    /// Audio track, -1 for the default one; repeat for several
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, action = ArgAction::Append)]
+    pub audio: Vec<i64>,
+    /// Read sources from standard input, one a line
+    #[arg(long)]
+    pub stdin: bool,
+    /// End records with NUL instead of newline, in and out
+    #[arg(short = '0', long)]
+    pub null: bool,
+    /// Print KEY TAB QUALITY TAB AUDIO TAB SOURCE
+    #[arg(long)]
+    pub long: bool,
+    /// Print the path of the entry instead of its key
+    #[arg(long, conflicts_with = "long")]
+    pub dir: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// Keys of the entries to verify; all sealed ones without
+    pub key: Vec<Key>,
+    /// How many segments the one KEY must have
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "key")]
+    pub segments: Option<u64>,
+    /// Also read box headers, the timeline and subtitles; never the media data
+    #[arg(long)]
+    pub deep: bool,
+    /// Verify the I-th of N parts of the cache; N runs see every entry
+    #[arg(long, value_name = "I/N", conflicts_with = "key")]
+    pub subset: Option<Subset>,
+    /// Remove what is damaged and not in use
+    #[arg(long)]
+    pub fix: bool,
+}
+
+/// `I/N`, with I from 1 to N.
+#[derive(Clone, Copy, Debug)]
+pub struct Subset {
+    pub part: u64,
+    pub of: u64,
+}
+
+impl std::str::FromStr for Subset {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split_once('/')
+            .and_then(|(part, of)| Some(Self { part: part.parse().ok()?, of: of.parse().ok()? }))
+            .filter(|subset| (1..=subset.of).contains(&subset.part))
+            .ok_or("not a part: write I/N with I from 1 to N, for instance 3/7")
+    }
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = ENTRY_ORDER)]
+pub struct SweepArgs {
+    /// Evict until all entries together are at most this large (500M, 1.5G, 2TB)
+    #[arg(long, value_name = "SIZE", help_heading = "Limits (at least one)")]
+    pub max_size: Option<Size>,
+    /// Evict until this much of the disk is free (50G, 10%)
+    #[arg(long, value_name = "SIZE|N%", help_heading = "Limits (at least one)")]
+    pub min_free: Option<FreeSpace>,
+    /// Evict what was not used for this long (90s, 10m, 24h, 7d)
+    #[arg(long, value_name = "DUR", help_heading = "Limits (at least one)")]
+    pub older_than: Option<Span>,
+    /// Evict until there are at most this many entries
+    #[arg(long, value_name = "N", help_heading = "Limits (at least one)")]
+    pub max_entries: Option<u64>,
+    /// Once over --max-size, evict down to this share of it, 1 to 100
+    #[arg(long, value_name = "PCT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub low_water: Option<u8>,
+    /// Keep what was used more recently than this
+    #[arg(long, value_name = "DUR")]
+    pub keep_recent: Option<Span>,
+    /// Evict what can go even if what is in use exceeds --max-size alone
+    #[arg(long)]
+    pub best_effort: bool,
+    /// Raise a smaller --max-size to this, against mistyped sizes
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    pub min_budget: Size,
+    /// Take partial entries written more recently than this for being written [default: 10m]
+    #[arg(long, value_name = "DUR")]
+    pub min_age: Option<Span>,
+    #[command(flatten)]
+    pub maintenance: MaintenanceArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct MaintenanceArgs {
+    /// Say what would be done and do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Wait this long for another maintainer instead of giving up at once
+    #[arg(long, value_name = "DUR")]
+    pub wait: Option<Span>,
+}
+
+#[derive(Args, Debug)]
+pub struct StatsArgs {
+    /// List the entries
+    #[arg(long)]
+    pub entries: bool,
+    /// Order of the list: least recently used first, largest first, or by key
+    #[arg(long, value_enum, default_value = "used", requires = "entries")]
+    pub sort: Sort,
+    /// Compare with this budget
+    #[arg(long, value_name = "SIZE")]
+    pub max_size: Option<Size>,
+    /// Draw bytes by time since the last use, and entries by size
+    #[arg(long)]
+    pub histogram: bool,
+    /// Print metrics for Prometheus
+    #[arg(long, conflicts_with_all = ["json", "entries", "histogram"])]
+    pub prometheus: bool,
+    /// Write metrics for `node_exporter`'s textfile collector, atomically
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub textfile: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    Used,
+    Size,
+    Key,
+}
+
+#[derive(Args, Debug)]
+pub struct GcOrphansArgs {
+    /// Take partial entries for abandoned when nothing was written for this long [default: 10m]
+    #[arg(long, value_name = "DUR")]
+    pub min_age: Option<Span>,
+    #[command(flatten)]
+    pub maintenance: MaintenanceArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("which").required(true).args(["key", "stdin", "all"]))]
+pub struct InvalidateArgs {
+    /// Keys of the entries to remove
+    pub key: Vec<Key>,
+    /// Read keys from standard input, one a line
+    #[arg(long)]
+    pub stdin: bool,
+    /// Remove every entry that is not being written
+    #[arg(long)]
+    pub all: bool,
+    /// Remove even what is in use
+    #[arg(long)]
+    pub force: bool,
+    /// Say what would be done and do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}

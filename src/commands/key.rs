@@ -1,0 +1,139 @@
+//! `key`: compute keys; touches no cache. Sources are streamed: a batch is never collected.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use hls_cache::Problem;
+use hls_cache::key::{self, EmptySource, Key, KeySuffix};
+
+use super::{Context, Stop, output_failed};
+use crate::cli::KeyArgs;
+use crate::exit::Exit;
+use crate::report;
+
+/// Bytes read from and written to a pipe at once: its default capacity, so that neither side waits
+/// for the other more than it must.
+const BUFFER: usize = 64 * 1024;
+
+pub fn run(context: &Context<'_>, args: &KeyArgs) -> Result<Exit, Stop> {
+    let root = if args.dir { Some(PathBuf::from(context.root_name()?)) } else { None };
+    let tracks = args.quality.iter().flat_map(|quality| {
+        let track = |&audio: &i64| Track {
+            quality: quality.clone(),
+            audio,
+            suffix: KeySuffix::new(quality.as_bytes(), audio),
+        };
+        args.audio.iter().map(track)
+    });
+    let mut printer = Printer {
+        out: BufWriter::with_capacity(BUFFER, io::stdout().lock()),
+        tracks: tracks.collect(),
+        root,
+        json: context.global.json,
+        long: args.long,
+        end: if args.null { b'\0' } else { b'\n' },
+        working_dir: None,
+        exit: Exit::Done,
+    };
+    let result = if args.stdin { printer.stdin() } else { printer.arguments(&args.source) };
+    match result.and_then(|()| printer.out.flush().map_err(Failure::Output)) {
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(printer.exit)
+        }
+        Err(Failure::Output(error)) => Err(output_failed(error)),
+        Err(Failure::Input(problem)) => Err(problem.into()),
+        Ok(()) => Ok(printer.exit),
+    }
+}
+
+/// A quality with an audio track.
+struct Track {
+    quality: OsString,
+    audio: i64,
+    suffix: KeySuffix,
+}
+
+enum Failure {
+    Input(Problem),
+    Output(io::Error),
+}
+
+struct Printer<W> {
+    out: W,
+    tracks: Vec<Track>,
+    root: Option<PathBuf>,
+    json: bool,
+    long: bool,
+    end: u8,
+    /// Asked for once, at the first relative source.
+    working_dir: Option<PathBuf>,
+    exit: Exit,
+}
+
+impl<W: Write> Printer<W> {
+    fn arguments(&mut self, sources: &[OsString]) -> Result<(), Failure> {
+        sources.iter().try_for_each(|source| self.source(source.as_bytes()))
+    }
+
+    fn stdin(&mut self) -> Result<(), Failure> {
+        let mut input = BufReader::with_capacity(BUFFER, io::stdin().lock());
+        let mut record = Vec::new();
+        loop {
+            record.clear();
+            let read = input.read_until(self.end, &mut record);
+            if read.map_err(|e| Failure::Input(Problem::new("standard input", "cannot read", e)))?
+                == 0
+            {
+                return Ok(());
+            }
+            self.source(record.strip_suffix(&[self.end]).unwrap_or(&record))?;
+        }
+    }
+
+    fn source(&mut self, source: &[u8]) -> Result<(), Failure> {
+        if source.is_empty() {
+            report::complain("error", &EmptySource);
+            self.exit = Exit::Error;
+            return Ok(());
+        }
+        let absolute = self.absolute(source)?;
+        for index in 0..self.tracks.len() {
+            let key = self.tracks[index].suffix.key(&absolute);
+            self.print(key, index, source).map_err(Failure::Output)?;
+        }
+        Ok(())
+    }
+
+    fn absolute<'s>(&mut self, source: &'s [u8]) -> Result<Cow<'s, [u8]>, Failure> {
+        let known = &mut self.working_dir;
+        let working_dir = || match known {
+            Some(directory) => Ok(directory.clone()),
+            None => Ok(known.insert(key::working_dir(std::env::var_os("PWD").as_deref())?).clone()),
+        };
+        key::absolute(source, working_dir)
+            .map_err(|e| Failure::Input(Problem::new(".", "cannot find the working directory", e)))
+    }
+
+    fn print(&mut self, key: Key, track: usize, source: &[u8]) -> io::Result<()> {
+        let Track { quality, audio, .. } = &self.tracks[track];
+        if self.json {
+            let root = self.root.as_deref();
+            return report::json::key(&mut self.out, key, source, quality.as_bytes(), *audio, root);
+        }
+        if let Some(root) = &self.root {
+            self.out.write_all(root.join(key.to_string()).as_os_str().as_bytes())?;
+        } else {
+            self.out.write_all(&key.to_hex())?;
+        }
+        if self.long {
+            for field in [quality.as_bytes(), audio.to_string().as_bytes(), source] {
+                self.out.write_all(b"\t")?;
+                self.out.write_all(field)?;
+            }
+        }
+        self.out.write_all(&[self.end])
+    }
+}

@@ -1,0 +1,172 @@
+//! One file a subcommand: the command line resolved into the library's terms, the library called,
+//! the result handed to `report`.
+
+mod gc_orphans;
+mod invalidate;
+mod key;
+mod stats;
+mod sweep;
+mod verify;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use hls_cache::maintain::{self, Options, Outcome, Refused};
+use hls_cache::plan::Policy;
+use hls_cache::{Problem, Root};
+
+use crate::cli::{Cli, Command, Global};
+use crate::exit::Exit;
+use crate::report::{self, Report, progress::Bar};
+
+/// Why a command ended without a report.
+#[derive(Debug)]
+pub enum Stop {
+    /// The arguments do not make sense together.
+    Usage(String),
+    /// Another maintainer is at work.
+    Busy(String),
+    /// The cache, or the output, could not be used at all.
+    Failed(Problem),
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Failed(problem)
+    }
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Busy => Self::Busy(refused.to_string()),
+            Refused::Unreadable(problem) => Self::Failed(problem),
+        }
+    }
+}
+
+/// Runs the command and says on standard error what stopped it, if anything did.
+pub fn run(cli: Cli, now: SystemTime) -> Exit {
+    let Cli { global, command } = cli;
+    let name = match &command {
+        Command::Key(_) => "key",
+        Command::Verify(_) => "verify",
+        Command::Sweep(_) => "sweep",
+        Command::Stats(_) => "stats",
+        Command::GcOrphans(_) => "gc-orphans",
+        Command::Invalidate(_) => "invalidate",
+    };
+    let context = Context { global: &global, command: name, now };
+    let result = match command {
+        Command::Key(args) => key::run(&context, &args),
+        Command::Verify(args) => verify::run(&context, args),
+        Command::Sweep(args) => sweep::run(&context, args),
+        Command::Stats(args) => stats::run(&context, &args),
+        Command::GcOrphans(args) => gc_orphans::run(&context, &args),
+        Command::Invalidate(args) => invalidate::run(&context, args),
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(Stop::Usage(message)) => {
+            report::complain("error", &format!("{message}; see 'hls-cache {name} --help'"));
+            Exit::Usage
+        }
+        Err(Stop::Busy(message)) => {
+            report::complain("error", &message);
+            Exit::Busy
+        }
+        Err(Stop::Failed(problem)) => {
+            report::complain("error", &problem);
+            // The key command prints an object a line, and this is none of its lines.
+            if global.json && name != "key" {
+                let root = global.root.as_deref().unwrap_or_default();
+                let _ =
+                    report::print(|out| report::json::failure(out, name, root.as_ref(), &problem));
+            }
+            Exit::Error
+        }
+    }
+}
+
+/// What every command needs to know.
+pub struct Context<'a> {
+    global: &'a Global,
+    command: &'static str,
+    now: SystemTime,
+}
+
+impl Context<'_> {
+    /// The root that was named; naming an empty one is naming none.
+    fn root_name(&self) -> Result<&OsString, Stop> {
+        self.global.root.as_ref().filter(|root| !root.is_empty()).ok_or_else(|| {
+            Stop::Usage("no cache named: give --root DIR or set HLS_CACHE_ROOT".into())
+        })
+    }
+
+    fn open_root(&self) -> Result<Root, Stop> {
+        Ok(Root::open(self.root_name()?)?)
+    }
+
+    fn progress(&self) -> Bar {
+        Bar::new(self.global.quiet)
+    }
+
+    /// Prints the report in the form that was asked for, its warnings and problems on standard
+    /// error, and says how the run ended.
+    fn finish(&self, root: &Root, report: &impl Report) -> Result<Exit, Stop> {
+        let Global { json, quiet, verbose, .. } = *self.global;
+        for warning in report.warnings() {
+            report::complain("warning", warning);
+        }
+        for problem in report.problems() {
+            report::complain("error", problem);
+        }
+        report::print(|out| {
+            if json {
+                report::json::object(out, self.command, root, report, verbose, self.now)
+            } else if quiet {
+                Ok(())
+            } else {
+                report.human(out, root, self.now, verbose)
+            }
+        })
+        .map_err(output_failed)?;
+        let errors = if report.problems().is_empty() { Exit::Done } else { Exit::Error };
+        let finding = if report.has_finding() { Exit::Finding } else { Exit::Done };
+        Ok(errors.max(finding))
+    }
+}
+
+/// Runs one of the three policies that remove.
+fn maintain(
+    context: &Context<'_>,
+    policy: &Policy,
+    options: Options,
+    warnings: Vec<String>,
+) -> Result<(Root, Outcome), Stop> {
+    let root = context.open_root()?;
+    let mut outcome = maintain::run(&root, policy, options, context.now, &context.progress())?;
+    outcome.warnings.splice(0..0, warnings);
+    Ok((root, outcome))
+}
+
+fn output_failed(error: io::Error) -> Stop {
+    Stop::Failed(Problem::new("standard output", "cannot write", error))
+}
+
+/// The value of an environment variable; an empty one is unset.
+fn environment<T: FromStr<Err: fmt::Display>>(name: &str) -> Result<Option<T>, Stop> {
+    let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let text = value.to_string_lossy();
+    match text.parse() {
+        Ok(value) => Ok(Some(value)),
+        Err(reason) => {
+            Err(Stop::Usage(format!("invalid {name} '{}': {reason}", text.escape_debug())))
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `verify`: tell whole entries from damaged ones.
+
+use hls_cache::verify::{self, Checks, Selection};
+
+use super::{Context, Stop};
+use crate::cli::{Subset, VerifyArgs};
+use crate::exit::Exit;
+
+pub fn run(context: &Context<'_>, args: VerifyArgs) -> Result<Exit, Stop> {
+    if args.segments.is_some() && args.key.len() != 1 {
+        return Err(Stop::Usage(
+            "--segments counts the segments of one entry: name exactly one KEY".into(),
+        ));
+    }
+    let selection = match args.subset {
+        Some(Subset { part, of }) => Selection::Subset { part, of },
+        None if args.key.is_empty() => Selection::All,
+        None => Selection::Keys(args.key),
+    };
+    let checks = Checks { segments: args.segments, deep: args.deep };
+    let root = context.open_root()?;
+    let progress = context.progress();
+    let verification = verify::run(&root, &selection, checks, args.fix, context.now, &progress)?;
+    context.finish(&root, &verification)
+}

@@ -1,0 +1,121 @@
+//! What `verify` found.
+
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+use hls_cache::verify::{Fix, Health, Verdict, Verification};
+use hls_cache::{Fault, Problem, Root};
+use serde_json::{Map, Value, json};
+
+use super::{Report, count_entries, json as js};
+use std::os::unix::ffi::OsStrExt;
+
+impl Report for Verification {
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    fn has_finding(&self) -> bool {
+        Self::has_finding(self)
+    }
+
+    fn json(&self, _: bool, _: SystemTime) -> Map<String, Value> {
+        let (healthy, damaged) = (healthy(self), damaged(self));
+        let mut object = Map::new();
+        let mut put = |name: &str, value: Value| drop(object.insert(name.into(), value));
+        put("checked", (healthy + damaged).into());
+        put("healthy", healthy.into());
+        put("damaged", damaged.into());
+        put("unsealed", self.unsealed.into());
+        put("removed", self.removed().into());
+        put("entries", self.verdicts.iter().map(verdict).collect());
+        object
+    }
+
+    fn human(&self, out: &mut dyn Write, _: &Root, _: SystemTime, verbose: bool) -> io::Result<()> {
+        for verdict in &self.verdicts {
+            if verbose || verdict.health != Health::Healthy {
+                writeln!(out, "{}", sentence(verdict))?;
+            }
+        }
+        let (healthy, damaged) = (healthy(self), damaged(self));
+        write!(
+            out,
+            "{} verified: {healthy} healthy, {damaged} damaged",
+            count_entries(healthy + damaged)
+        )?;
+        if self.removed() > 0 {
+            write!(out, " ({} removed)", self.removed())?;
+        }
+        if self.unsealed > 0 {
+            write!(out, "; {} not sealed", self.unsealed)?;
+        }
+        writeln!(out)
+    }
+}
+
+fn healthy(verification: &Verification) -> u64 {
+    verification.count(|verdict| verdict.health == Health::Healthy)
+}
+
+fn damaged(verification: &Verification) -> u64 {
+    verification.count(|verdict| matches!(verdict.health, Health::Damaged(_)))
+}
+
+fn faults(verdict: &Verdict) -> &[Fault] {
+    match &verdict.health {
+        Health::Damaged(faults) => faults,
+        _ => &[],
+    }
+}
+
+fn verdict(verdict: &Verdict) -> Value {
+    let faults = faults(verdict).iter().map(|fault| {
+        let mut object = Map::new();
+        object.insert("code".into(), fault.code.code().into());
+        js::text(&mut object, "file", fault.file.as_os_str().as_bytes());
+        object.insert("detail".into(), fault.detail.as_str().into());
+        Value::Object(object)
+    });
+    let mut object = json!({
+        "key": verdict.key.to_string(),
+        "status": verdict.health.code(),
+        "faults": faults.collect::<Value>(),
+    });
+    if let Some(fix) = &verdict.fix {
+        let (action, reason) = match fix {
+            Fix::Removed => ("removed", None),
+            Fix::Kept(reason) => ("kept", Some(reason.code())),
+            Fix::Failed => ("failed", Some("error")),
+        };
+        object["action"] = action.into();
+        object["reason"] = reason.into();
+    }
+    object
+}
+
+/// One line an entry: the faults that fit one, and how many more there are.
+fn sentence(verdict: &Verdict) -> String {
+    /// More would hide the next entry; `--json` has them all.
+    const SHOWN: usize = 3;
+    let faults = faults(verdict);
+    let mut line = format!("{}  {}", verdict.key, verdict.health.code());
+    for (index, fault) in faults.iter().take(SHOWN).enumerate() {
+        let separator = if index == 0 { ": " } else { "; " };
+        line += &format!("{separator}{} {} ({})", fault.file.display(), fault.detail, fault.code);
+    }
+    if faults.len() > SHOWN {
+        line += &format!("; and {} more", faults.len() - SHOWN);
+    }
+    match &verdict.fix {
+        None => {}
+        Some(Fix::Removed) => line += " - removed",
+        Some(Fix::Kept(reason)) => line += &format!(" - kept: {reason}"),
+        Some(Fix::Failed) => line += " - not removed",
+    }
+    line
+}
