@@ -25,6 +25,7 @@
 //! 9. **Looking creates nothing.** A probe finds no pin file and knows the key is not pinned.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,8 +46,9 @@ pub const PATIENCE: Duration = Duration::from_millis(100);
 /// can take longer than a viewer should wait for the first segment.
 pub const READER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Between two tries of a refused lock; flock has no timeout of its own.
-const POLL: Duration = Duration::from_millis(1);
+/// Between two tries of a refused lock, since flock has no timeout of its own: a hundredth of the
+/// patience, but within these.
+const POLL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(100);
 
 /// Times a lockfile may be unlinked under us before that is called an attack and an error.
 const REOPENS: u32 = 64;
@@ -203,6 +205,7 @@ fn acquire(
         Hold::Exclusive => FlockOperation::NonBlockingLockExclusive,
     };
     let start = Instant::now();
+    let poll = (patience / 100).clamp(*POLL.start(), *POLL.end());
     for _ in 0..REOPENS {
         let Some(fd) = open(root, name, missing)? else { return Ok(Acquired::Missing) };
         loop {
@@ -211,7 +214,7 @@ fn acquire(
                 Err(Errno::WOULDBLOCK) if start.elapsed() >= patience => {
                     return Ok(Acquired::Refused);
                 }
-                Err(Errno::WOULDBLOCK) => thread::sleep(POLL),
+                Err(Errno::WOULDBLOCK) => thread::sleep(poll),
                 Err(errno) => return Err(Failure::Lock(errno)),
             }
         }
