@@ -3,6 +3,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod daemon;
+pub mod escape;
 pub mod events;
 mod evict;
 pub mod fault;
@@ -23,6 +24,7 @@ pub mod verify;
 pub mod view;
 mod walk;
 
+pub use escape::Escaped;
 pub use fault::{Fault, FaultCode};
 pub use key::{Key, KeyInputs};
 pub use problem::Problem;
