@@ -1,56 +1,51 @@
 //! Progress on a terminal.
 
-use std::io::{self, IsTerminal};
-use std::sync::Mutex;
+use std::io;
 
 use hls_cache::progress::{Progress, Task};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar on standard error, if that is a terminal and the user has not asked for quiet.
-pub struct Bar {
-    shown: bool,
-    bar: Mutex<ProgressBar>,
-}
+use super::terminal::Terminal;
+
+/// A bar on standard error, if somebody watches it and has not asked for quiet. A step costs an atomic
+/// addition and a look at the clock; the bar is cleared when the task is over.
+pub struct Bar(ProgressBar);
 
 impl Bar {
     pub fn new(quiet: bool) -> Self {
-        Self { shown: !quiet && io::stderr().is_terminal(), bar: Mutex::new(ProgressBar::hidden()) }
-    }
-
-    fn with(&self, act: impl FnOnce(&mut ProgressBar)) {
-        if self.shown
-            && let Ok(mut bar) = self.bar.lock()
-        {
-            act(&mut bar);
+        /// Often enough to look alive, seldom enough to cost nothing.
+        const REDRAWS_PER_SECOND: u8 = 10;
+        let terminal = Terminal::of(&io::stderr());
+        if quiet || !terminal.moves {
+            return Self(ProgressBar::hidden());
         }
+        let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
+        let template = "{msg:9} {wide_bar} {human_pos} of {human_len} entries, {eta} left";
+        // The template is a constant: it parses, or the default is as good.
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = if terminal.utf8 { style } else { style.progress_chars("##.") };
+        Self(ProgressBar::with_draw_target(None, target).with_style(style))
     }
 }
 
 impl Progress for Bar {
     fn start(&self, task: Task, total: usize) {
-        /// Often enough to look alive, seldom enough to cost nothing.
-        const REDRAWS_PER_SECOND: u8 = 10;
-        let verb = match task {
+        let Self(bar) = self;
+        bar.reset();
+        bar.set_length(total as u64);
+        bar.set_message(match task {
             Task::Scan => "looking",
             Task::Verify => "verifying",
             Task::Delete => "deleting",
-        };
-        self.with(|bar| {
-            let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
-            *bar = ProgressBar::with_draw_target(Some(total as u64), target).with_message(verb);
-            if let Ok(style) =
-                ProgressStyle::with_template("{msg:9} {wide_bar} {pos}/{len} entries {eta}")
-            {
-                bar.set_style(style);
-            }
         });
     }
 
     fn step(&self) {
-        self.with(|bar| bar.inc(1));
+        self.0.inc(1);
     }
 
     fn finish(&self) {
-        self.with(|bar| bar.finish_and_clear());
+        self.0.finish_and_clear();
     }
 }
