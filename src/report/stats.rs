@@ -158,7 +158,7 @@ impl<'a> Hold<'a> {
             Self::InUse([]) => "in use".into(),
             Self::InUse(holders) => {
                 let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
-                let by = "in use by ";
+                let by = "used by ";
                 by.to_owned() + &list_some(&names, width.map(|w| w.saturating_sub(by.len())))
             }
             Self::Writing => "being written".into(),
@@ -172,7 +172,7 @@ fn entry_table(entries: &[Entry], screen: &Screen<'_>) -> Table<6> {
         ("key", Align::Left),
         ("state", Align::Left),
         ("size", Align::Right),
-        ("last used", Align::Right),
+        ("unused for", Align::Right),
         ("files", Align::Right),
         ("why it stays", Align::Left),
     ]);
@@ -181,7 +181,7 @@ fn entry_table(entries: &[Entry], screen: &Screen<'_>) -> Table<6> {
             entry.key.to_string().into(),
             entry.state.code().into(),
             human_size(entry.bytes).into(),
-            format!("{} ago", human_span(age(screen.now, entry.last_used))).into(),
+            human_span(age(screen.now, entry.last_used)).into(),
             entry.files.to_string().into(),
             Cell::default(),
         ]);
@@ -327,6 +327,11 @@ impl StatsReport {
             ));
         }
         facts.push(("hit rate", self.hit_rates()));
+        match stats.events.skipped {
+            0 => {}
+            1 => facts.push(("event log", "1 line skipped that is no event".into())),
+            lines => facts.push(("event log", format!("{lines} lines skipped that are no events"))),
+        }
         facts
     }
 
@@ -338,16 +343,10 @@ impl StatsReport {
                 format!("{percent}% ({hits} of {})", hits.saturating_add(misses))
             })
         };
-        let mut text = if events.all.is_none() {
-            "unknown; no daemon has logged a hit or a miss".into()
-        } else {
-            format!("{} in all, {} in the last 24h", rate(events.all), rate(events.last_24h))
-        };
-        if events.skipped > 0 {
-            let lines = if events.skipped == 1 { "line" } else { "lines" };
-            text += &format!("; {} {lines} skipped", events.skipped);
+        if events.all.is_none() {
+            return "unknown; no daemon has logged a hit or a miss".into();
         }
-        text
+        format!("{} in all, {} in the last 24h", rate(events.all), rate(events.last_24h))
     }
 }
 
@@ -374,7 +373,7 @@ fn count(name: &str, colour: Colour, count: u64, note: impl Into<String>) -> [Ce
         Cell::painted(name_colour, name),
         Cell::painted(colour, count.to_string()),
         Cell::default(),
-        Cell::painted(Colour::Dim, note),
+        note.into(),
     ]
 }
 
