@@ -484,9 +484,8 @@ impl Outcome {
         let count = blind.count();
         (count > 0).then(|| {
             format!(
-                "{count} {removed} {entries} used in the last 4 h came from a daemon that takes no locks, so \
+                "{count} {entries} to remove, used in the last 4 h, came from a daemon that takes no locks, so \
                  it cannot be seen who is watching; protect recent entries with --keep-recent or --min-age",
-                removed = if self.dry_run { "to be removed" } else { "removed" },
                 entries = if count == 1 { "entry" } else { "entries" }
             )
         })
