@@ -2,9 +2,16 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+// Until `verify` calls it.
+#[allow(dead_code)]
+mod deep;
 pub mod fault;
 mod fd;
+#[allow(dead_code)]
+mod fmp4;
 pub mod problem;
+#[allow(dead_code)]
+mod webvtt;
 
 pub use fault::{Fault, FaultCode};
 pub use problem::Problem;
