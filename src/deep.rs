@@ -253,3 +253,6 @@ fn misplaced(span: &Span, expected: u64, track: &fmp4::Track) -> (FaultCode, Str
         format!("{kind}track {} starts {seconds} {place} the previous segment's end", span.track),
     )
 }
+
+#[cfg(test)]
+mod tests;
