@@ -24,6 +24,10 @@ const MAX_BOXES: usize = 4096;
 /// whose size a file decides.
 const MAX_HEADERS: u64 = 8 << 20;
 
+/// A daemon maps one video and one audio track. Bounds what a hostile init makes a lookup cost, and how
+/// long a fault that names tracks can get.
+const MAX_TRACKS: usize = 64;
+
 /// What ffmpeg and the CMAF packagers put at the top of a media segment. Another type there is a
 /// damaged header: nothing between `styp` and the last `mdat` is free text.
 const SEGMENT_BOXES: [&[u8; 4]; 11] = [
@@ -345,6 +349,9 @@ fn read_moov(bytes: &[u8]) -> Checked<Init> {
     if tracks.is_empty() {
         return bad("moov without a track");
     }
+    if tracks.len() > MAX_TRACKS {
+        return bad(format!("more than {MAX_TRACKS} tracks"));
+    }
     if !fragmented {
         return bad("moov without mvex: not the init of a fragmented file");
     }
@@ -536,4 +543,172 @@ fn read_trun(
         return bad("trun lists other samples than it counts");
     }
     Ok(Trun { data_offset, duration, size })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A file in memory that can claim any size.
+    struct Bytes(Vec<u8>);
+
+    impl FileExt for Bytes {
+        fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+            let from = usize::try_from(at).unwrap_or(usize::MAX).min(self.0.len());
+            io::Read::read(&mut &self.0[from..], buffer)
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+            Err(io::ErrorKind::ReadOnlyFilesystem.into())
+        }
+    }
+
+    fn fixture(name: &str) -> Vec<u8> {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/entry/video/");
+        std::fs::read(format!("{directory}{name}")).unwrap()
+    }
+
+    fn init() -> Init {
+        let bytes = fixture("init.mp4");
+        let size = bytes.len() as u64;
+        read_init(&Bytes(bytes), size).unwrap()
+    }
+
+    /// Both readers, with and without an init: whatever they say, they must say it.
+    fn read_all(bytes: Vec<u8>, size: u64, init: &Init) {
+        let file = Bytes(bytes);
+        let _ = read_init(&file, size);
+        let _ = read_segment(&file, size, None);
+        let _ = read_segment(&file, size, Some(init));
+    }
+
+    fn boxed(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(body.len() + 8).unwrap();
+        [&size.to_be_bytes(), &kind, body].concat()
+    }
+
+    #[test]
+    fn tracks_and_spans_are_those_that_ffmpeg_wrote() {
+        let init = init();
+        let tracks: Vec<_> =
+            init.iter().map(|(&id, track)| (id, track.timescale, &track.handler)).collect();
+        assert_eq!(tracks, [(1, 12_800, b"vide"), (2, 48_000, b"soun")]);
+        let bytes = fixture("seg-1.m4s");
+        let size = bytes.len() as u64;
+        let spans = read_segment(&Bytes(bytes), size, Some(&init)).unwrap();
+        let video = Span { track: 1, start: 51_200, duration: 51_200 };
+        let audio = Span { track: 2, start: 0x2_e400, duration: 0x2_f000 };
+        assert_eq!(spans, [video, audio]);
+    }
+
+    #[test]
+    fn a_64_bit_size_and_a_size_to_the_end_are_read_as_the_same_box() {
+        let (init, bytes) = (init(), fixture("seg-1.m4s"));
+        let at = bytes.windows(4).position(|four| four == b"mdat").unwrap() - 4;
+        let open_ended = [&bytes[..at], &[0; 4], &bytes[at + 4..]].concat();
+        let size = open_ended.len() as u64;
+        assert!(read_segment(&Bytes(open_ended), size, Some(&init)).is_ok());
+
+        // The larger header moves the data by 8 bytes, so an empty one goes first instead.
+        let large = [&1_u32.to_be_bytes()[..], b"free", &16_u64.to_be_bytes()].concat();
+        let prefixed = [large, bytes].concat();
+        let size = prefixed.len() as u64;
+        assert!(read_segment(&Bytes(prefixed), size, Some(&init)).is_ok());
+    }
+
+    #[test]
+    fn deep_nesting_costs_no_stack() {
+        let boxes = (1..=200_000_u32).rev();
+        let nested: Vec<u8> =
+            boxes.flat_map(|left| [(left * 8).to_be_bytes(), *b"moof"].concat()).collect();
+        let size = nested.len() as u64;
+        read_all(nested, size, &init());
+    }
+
+    #[test]
+    fn a_count_of_samples_costs_neither_time_nor_memory() {
+        let tfhd = [&[0, 2, 0, 0x18][..], &[0, 0, 0, 1], &[255; 8]].concat();
+        let trun = [&[0; 4][..], &[255; 4]].concat();
+        let runs = boxed(*b"trun", &trun).repeat(50_000);
+        let traf = [boxed(*b"tfhd", &tfhd), boxed(*b"tfdt", &[0; 8]), runs].concat();
+        let moof = boxed(*b"moof", &boxed(*b"traf", &traf));
+        let bytes = [moof, boxed(*b"mdat", b"x")].concat();
+        let size = bytes.len() as u64;
+        assert!(read_segment(&Bytes(bytes), size, Some(&init())).is_err());
+    }
+
+    #[test]
+    fn a_header_box_beyond_the_bound_is_refused_before_it_is_read() {
+        let claimed = 1_u64 << 40;
+        let mut bytes = [1_u32.to_be_bytes(), *b"moof"].concat();
+        bytes.extend(claimed.to_be_bytes());
+        let file = Bytes([bytes, boxed(*b"mdat", b"")].concat());
+        assert!(read_segment(&file, claimed, None).is_err());
+        assert!(read_segment(&file, u64::MAX, None).is_err());
+    }
+
+    #[test]
+    fn thousands_of_boxes_are_refused() {
+        let bytes = boxed(*b"free", b"").repeat(MAX_BOXES + 1);
+        let size = bytes.len() as u64;
+        assert!(matches!(
+            read_segment(&Bytes(bytes), size, None),
+            Err(Rejected::Damaged(FaultCode::BadBox, _))
+        ));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..512), size: u64) {
+            let real = bytes.len() as u64;
+            let init = init();
+            read_all(bytes.clone(), real, &init);
+            read_all(bytes, size, &init);
+        }
+
+        /// Boxes of the right types around arbitrary bytes get further than noise does.
+        #[test]
+        fn arbitrary_fields_never_panic(
+            tfhd in prop::collection::vec(any::<u8>(), 0..40),
+            tfdt in prop::collection::vec(any::<u8>(), 0..16),
+            trun in prop::collection::vec(any::<u8>(), 0..64),
+            mdat in prop::collection::vec(any::<u8>(), 0..16),
+        ) {
+            let traf = [boxed(*b"tfhd", &tfhd), boxed(*b"tfdt", &tfdt), boxed(*b"trun", &trun)];
+            let moof = boxed(*b"moof", &boxed(*b"traf", &traf.concat()));
+            let bytes = [boxed(*b"sidx", &tfhd), moof, boxed(*b"mdat", &mdat)].concat();
+            let size = bytes.len() as u64;
+            read_all(bytes, size, &init());
+        }
+
+        #[test]
+        fn mutated_headers_never_panic(
+            of_init: bool,
+            edits in prop::collection::vec((0_usize..2048, prop_oneof![Just(0), Just(255), any::<u8>()]), 1..8),
+            cut in prop::option::of(0_usize..2048),
+        ) {
+            let mut bytes = fixture(if of_init { "init.mp4" } else { "seg-1.m4s" });
+            for (at, with) in edits {
+                let at = at % bytes.len();
+                bytes[at] = with;
+            }
+            bytes.truncate(cut.unwrap_or(usize::MAX));
+            let size = bytes.len() as u64;
+            read_all(bytes, size, &init());
+        }
+
+        /// A cut anywhere is seen, whatever the init.
+        #[test]
+        fn every_cut_is_truncation(keep in 1_usize..20_198) {
+            let mut bytes = fixture("seg-1.m4s");
+            prop_assert!(keep < bytes.len());
+            bytes.truncate(keep);
+            let read = read_segment(&Bytes(bytes), keep as u64, None);
+            prop_assert!(matches!(read, Err(Rejected::Damaged(FaultCode::Truncated, _))), "{read:?}");
+        }
+    }
 }

@@ -126,3 +126,76 @@ fn milliseconds(time: &[u8]) -> Option<u64> {
     let seconds = hours.checked_mul(3600)?.checked_add(minutes * 60 + seconds)?;
     seconds.checked_mul(1000)?.checked_add(digits(millis)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn damage(text: impl AsRef<[u8]>) -> Option<String> {
+        check(text.as_ref()).unwrap().err()
+    }
+
+    #[test]
+    fn what_players_accept_is_accepted() {
+        let healthy: &[&[u8]] = &[
+            b"WEBVTT",
+            b"WEBVTT\n",
+            b"\xef\xbb\xbfWEBVTT - a title\r\n\r\n",
+            b"WEBVTT\tKind: captions\n\n00:01.000 --> 00:01.000\nA cue without a duration\n",
+            b"WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:900000,LOCAL:00:00:00.000\n\n00:00.000 --> 00:02.000\nx",
+            b"WEBVTT\n\n\n\n1\n00:59:59.999 --> 01:00:01.000 align:start position:10%\nx\n\n\n",
+            b"WEBVTT\r\n\r\n1234:00:00.000\t-->\t1234:00:00.001\r\nHours have no upper end\r\n",
+            b"WEBVTT\n\nNOTE a --> b\nin a comment\n\nSTYLE\n::cue { color: red }\n\nREGION\nid:x\n",
+            b"WEBVTT\n\n00:01.000 --> 00:02.000\nA cue with an empty line\n\nin its text\nand more\n",
+            b"WEBVTT\n\n00:01.000 --> 00:02.000\nAn arrow --> in the text\n",
+            b"WEBVTT\n\n00:01.000 --> 00:02.000\nLatin-1: caf\xe9\n",
+        ];
+        for text in healthy {
+            assert_eq!(damage(text), None, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_no_player_parses_is_damage() {
+        let long = format!("WEBVTT\n\n{}", "x".repeat(100_000));
+        let damaged: &[&[u8]] = &[
+            b"",
+            b"\n",
+            b"WEBVT",
+            b"WEBVTTX\n",
+            b"webvtt\n",
+            b" WEBVTT\n",
+            b"1\n00:00:01,000 --> 00:00:02,000\nSubRip\n",
+            b"WEBVTT\n\n00:00:01,000 --> 00:00:02,000\nSubRip under a signature\n",
+            b"WEBVTT\n\n00:02.000 --> 00:01.000\nbackwards\n",
+            b"WEBVTT\n\n-1:59.000 --> 00:01.000\nbefore zero\n",
+            b"WEBVTT\n\n00:60.000 --> 00:61.000\n",
+            b"WEBVTT\n\n0:00:01.000 --> 0:00:02.000\n",
+            b"WEBVTT\n\n00:01.00 --> 00:02.000\n",
+            b"WEBVTT\n\n00:01.000 --> \n",
+            b"WEBVTT\n\nname\n00:01.000 --> soon\n",
+            b"WEBVTT\n\n99999999999999999999:00:00.000 --> 99999999999999999999:00:01.000\n",
+            b"WEBVTT\n\n5124095576030431:00:00.000 --> 5124095576030431:00:01.000\n",
+            b"WEBVTT\n\n00:01.000 --> 00:02.000\nx\n\0\0\0\0",
+            long.as_bytes(),
+        ];
+        for text in damaged {
+            assert!(damage(text).is_some(), "{}", text[..text.len().min(80)].escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+            damage(&bytes);
+            damage([b"WEBVTT\n\n", &bytes[..]].concat());
+        }
+
+        #[test]
+        fn arbitrary_timings_never_panic(line in "[-0-9:. >]{0,40}") {
+            damage(format!("WEBVTT\n\n{line}\n"));
+        }
+    }
+}
