@@ -4,10 +4,12 @@
 
 pub mod daemon;
 pub mod escape;
+mod deep;
 pub mod events;
 mod evict;
 pub mod fault;
 mod fd;
+mod fmp4;
 pub mod holders;
 pub mod key;
 pub mod layout;
@@ -23,6 +25,7 @@ pub mod units;
 pub mod verify;
 pub mod view;
 mod walk;
+mod webvtt;
 
 pub use escape::Escaped;
 pub use fault::{Fault, FaultCode};
