@@ -3,8 +3,8 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod daemon;
-pub mod escape;
 mod deep;
+pub mod escape;
 pub mod events;
 mod evict;
 pub mod fault;
