@@ -11,6 +11,7 @@ pub mod stats;
 pub mod terminal;
 pub mod verification;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -51,6 +52,19 @@ pub struct Screen<'a> {
 pub fn complain(kind: &str, what: &impl fmt::Display) {
     let what = what.to_string();
     let _ = writeln!(io::stderr(), "hls-cache: {kind}: {}", Escaped::new(&what));
+}
+
+/// Ends the process with what clap has to say, help included. clap quotes arguments as they are, and
+/// `ls | xargs hls-cache verify` hands over whatever names there are.
+pub fn misunderstood(error: &clap::Error) -> ! {
+    let is_hostile = |arg: OsString| *Escaped::new(&arg).to_string() != *arg;
+    if !error.use_stderr() || !std::env::args_os().any(is_hostile) {
+        error.exit();
+    }
+    for line in error.to_string().lines() {
+        let _ = writeln!(io::stderr(), "{}", Escaped::new(line));
+    }
+    std::process::exit(error.exit_code())
 }
 
 /// Prints to standard output. That a reader has closed it is no error: the work is done.
