@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use hls_cache::events::HitRate;
 use hls_cache::holders::Holder;
 use hls_cache::plan::{MIN_AGE, Totals, is_writing};
+use hls_cache::root::Space;
 use hls_cache::stats::Stats;
 use hls_cache::units::{age, human_size};
 use hls_cache::view::{Entry, Pin};
@@ -218,13 +219,8 @@ impl StatsReport {
         let width = screen.terminal.is_watched.then_some(screen.terminal.width);
         let by = self.holders(width.map(|width| width.saturating_sub(NOTE_COLUMN)));
         table.row(tally("in use", Colour::Caution, stats.pinned, by));
-        let writing = held(&|hold| hold == Hold::Writing);
-        table.row(tally(
-            "being written",
-            Colour::Caution,
-            writing,
-            "partial, written to within 10m",
-        ));
+        let lately = "partial, written to within 10m";
+        table.row(tally("being written", Colour::Caution, stats.writing, lately));
         let unknown = held(&|hold| hold == Hold::Unknown);
         if unknown.entries > 0 {
             table.row(tally("not known", Colour::Bad, unknown, "see the errors"));
@@ -236,12 +232,7 @@ impl StatsReport {
             table.row(count("unreadable", Colour::Bad, stats.unreadable, "see the errors"));
         }
         if stats.mounted > 0 {
-            table.row(count(
-                "mounted",
-                Colour::Caution,
-                stats.mounted,
-                "skipped; see the warnings",
-            ));
+            table.row(count("mounted", Colour::Bad, stats.mounted, "see the warnings"));
         }
         table
     }
@@ -278,46 +269,18 @@ impl StatsReport {
     }
 
     fn facts(&self, screen: &Screen<'_>) -> Vec<(&'static str, String)> {
-        /// Of a hundred: a file system as full is slow, and soon full.
-        const FULL_DISK: u64 = 95;
         let (stats, now) = (&self.stats, screen.now);
-        let share = |name, used: u64, whole: u64, warn_above: u64| {
-            let percent = percent(used, whole);
-            let colour = if percent > warn_above { Colour::Bad } else { Colour::Plain };
-            let bar = gauge(used, whole, GAUGE, screen.terminal.utf8);
-            (
-                name,
-                format!(
-                    "{}  {percent:>3}% of {}",
-                    screen.terminal.paint(colour, &bar),
-                    human_size(whole)
-                ),
-            )
-        };
-        let mut facts = Vec::new();
-        match self.limit {
-            Some(limit) => {
-                let (name, text) = share("budget", stats.totals.bytes, limit, 100);
-                let rest = match stats.totals.bytes.checked_sub(limit) {
-                    None | Some(0) => {
-                        format!("{} to spare", human_size(limit - stats.totals.bytes))
-                    }
-                    Some(over) => format!("{} over", human_size(over)),
-                };
-                facts.push((name, format!("{text}, {rest}")));
-                let stuck = stats.pinned.bytes.saturating_add(stats.writing.bytes);
-                if stats.totals.bytes > limit && stuck >= limit {
-                    let said =
-                        "in use and being written alone exceed it: sweep would evict nothing";
-                    facts.push(("", screen.terminal.paint(Colour::Bad, said)));
-                }
-            }
-            None => facts.push(("budget", "not given; --max-size SIZE compares with one".into())),
+        let mut facts = vec![("budget", self.budget(screen))];
+        if self.is_stuck() {
+            let said = "in use and being written alone exceed it: sweep would evict nothing";
+            facts.push(("", screen.terminal.paint(Colour::Bad, said)));
         }
-        if let Some(space) = stats.space {
-            let used = space.total.saturating_sub(space.available);
-            let (name, text) = share("disk", used, space.total, FULL_DISK);
-            facts.push((name, format!("{text}, {} free", human_size(space.available))));
+        if let Some(Space { total, available }) = stats.space {
+            /// In percent: a file system as full is slow, and soon full.
+            const FULL: u64 = 95;
+            let used = total.saturating_sub(available);
+            let share = share(screen, used, total, percent(used, total) > FULL);
+            facts.push(("disk", format!("{share}, {} free", human_size(available))));
         }
         if let (Some(oldest), Some(newest)) = (stats.oldest_used(), stats.newest_used()) {
             let ago = |then| human_span(age(now, then));
@@ -335,6 +298,25 @@ impl StatsReport {
         facts
     }
 
+    fn budget(&self, screen: &Screen<'_>) -> String {
+        let used = self.stats.totals.bytes;
+        let Some(limit) = self.limit else {
+            return "not given; --max-size SIZE compares with one".into();
+        };
+        let share = share(screen, used, limit, used > limit);
+        if used > limit {
+            format!("{share}, {} over", human_size(used - limit))
+        } else {
+            format!("{share}, {} to spare", human_size(limit - used))
+        }
+    }
+
+    /// Whether `sweep` would give up rather than empty the cache for nothing.
+    fn is_stuck(&self) -> bool {
+        let stuck = self.stats.pinned.bytes.saturating_add(self.stats.writing.bytes);
+        self.limit.is_some_and(|limit| self.stats.totals.bytes > limit && stuck >= limit)
+    }
+
     fn hit_rates(&self) -> String {
         let events = &self.stats.events;
         let rate = |rate: Option<HitRate>| {
@@ -348,6 +330,14 @@ impl StatsReport {
         }
         format!("{} in all, {} in the last 24h", rate(events.all), rate(events.last_24h))
     }
+}
+
+/// A bar and what it means.
+fn share(screen: &Screen<'_>, used: u64, whole: u64, is_bad: bool) -> String {
+    let colour = if is_bad { Colour::Bad } else { Colour::Plain };
+    let bar = gauge(used, whole, GAUGE, screen.terminal.utf8);
+    let (bar, percent) = (screen.terminal.paint(colour, &bar), percent(used, whole));
+    format!("{bar}  {percent:>3}% of {}", human_size(whole))
 }
 
 /// Where the notes of the summary begin, at the widest; more is cut from a list of holders.
