@@ -1,8 +1,8 @@
 //! `sweep`: evict down to the limits.
 
 use hls_cache::maintain::Options;
-use hls_cache::plan::{MIN_AGE, Percent, Policy, Sweep};
-use hls_cache::units::{Size, Span, human_size};
+use hls_cache::plan::{MIN_AGE, Policy, Sweep};
+use hls_cache::units::{Percent, Size, Span, human_size};
 
 use super::{Context, Stop, environment, maintain};
 use crate::cli::SweepArgs;
@@ -26,7 +26,7 @@ pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
         older_than: args.older_than.map(|Span(age)| age),
         max_entries: args.max_entries,
         max_size,
-        low_water: Percent(args.low_water.unwrap_or(100)),
+        low_water: args.low_water.unwrap_or(Percent::ALL),
         min_free: args.min_free,
         keep_recent: args.keep_recent.map_or_else(Default::default, |Span(age)| age),
         min_age: args.min_age.map_or(MIN_AGE, |Span(age)| age),
