@@ -8,9 +8,11 @@ use super::{Context, Stop, environment, maintain};
 use crate::cli::SweepArgs;
 use crate::exit::Exit;
 
+const KEEP_RECENT: &str = "HLS_CACHE_KEEP_RECENT";
+
 pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
-    let args = with_environment(args)?;
     let mut warnings = Vec::new();
+    let args = with_environment(args, &mut warnings)?;
     let Size(least) = args.min_budget;
     let max_size = args.max_size.map(|Size(budget)| {
         if budget < least {
@@ -42,7 +44,7 @@ pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
 }
 
 /// Limits of the environment apply only when the command line names none.
-fn with_environment(mut args: SweepArgs) -> Result<SweepArgs, Stop> {
+fn with_environment(mut args: SweepArgs, warnings: &mut Vec<String>) -> Result<SweepArgs, Stop> {
     let names_none = |args: &SweepArgs| {
         args.max_size.is_none()
             && args.min_free.is_none()
@@ -52,9 +54,13 @@ fn with_environment(mut args: SweepArgs) -> Result<SweepArgs, Stop> {
     if names_none(&args) {
         args.max_size = environment("HLS_CACHE_MAX_SIZE")?;
         args.min_free = environment("HLS_CACHE_MIN_FREE")?;
-        args.keep_recent = args
-            .keep_recent
-            .map_or_else(|| environment("HLS_CACHE_KEEP_RECENT"), |age| Ok(Some(age)))?;
+        args.keep_recent =
+            args.keep_recent.map_or_else(|| environment(KEEP_RECENT), |age| Ok(Some(age)))?;
+    } else if args.keep_recent.is_none()
+        && std::env::var_os(KEEP_RECENT).is_some_and(|value| !value.is_empty())
+    {
+        // A protection must not go unnoticed.
+        warnings.push(format!("{KEEP_RECENT} does not apply, because the command line names a limit; give --keep-recent"));
     }
     if names_none(&args) {
         return Err(Stop::Usage(
