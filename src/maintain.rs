@@ -484,8 +484,8 @@ impl Outcome {
         let count = blind.count();
         (count > 0).then(|| {
             format!(
-                "{count} {entries} to remove, used in the last 4 h, came from a daemon that takes no locks, so \
-                 it cannot be seen who is watching; protect recent entries with --keep-recent or --min-age",
+                "{count} {entries} to remove, used or written in the last 4 h, came from a daemon that takes no \
+                 locks, so it cannot be seen who is watching; protect recent entries with --keep-recent or --min-age",
                 entries = if count == 1 { "entry" } else { "entries" }
             )
         })
