@@ -244,7 +244,7 @@ impl StatsReport {
         let unseen = self.stats.entries.iter().filter(|entry| {
             Hold::of(entry, now) == Hold::None
                 && !entry.has_writer_lockfile
-                && age(now, entry.last_used) < A_FILM
+                && age(now, entry.last_used.max(entry.last_written)) < A_FILM
         });
         match unseen.count() {
             0 => String::new(),

@@ -1,6 +1,6 @@
 //! What the removing commands say to people and to journald.
 
-use crate::common::{Age, Size, TestCache};
+use crate::common::{Age, Size, TestCache, pin_name};
 
 fn cache() -> TestCache {
     TestCache::new()
@@ -107,4 +107,16 @@ freed 0 B (0 entries), left 1.54 GiB (4 entries); in use 20 MiB (1 entry); \
          being written 9 MiB (1 entry)
 "
     );
+}
+
+#[test]
+fn who_pinned_an_entry_only_after_the_plan_is_named_too() {
+    let cache = TestCache::new().sealed("a", 10.kib(), 5.days()).sealed("b", 10.kib(), 4.days());
+    let run = cache.command(["--json", "sweep", "--max-size", "10K", "--min-budget", "0"]);
+    let Some(run) = run.pause_at("linkat", &pin_name("a")) else { return };
+    let _reader = cache.pin("a");
+    let json = run.resume().success().removed(["b"]).json();
+    let kept = json["entries"].as_array().unwrap().iter().find(|entry| entry["action"] == "kept");
+    assert_eq!(kept.unwrap()["holders"][0]["command"], "cat", "{json}");
+    assert_eq!(json["pinned"]["entries"], 1, "{json}");
 }
