@@ -9,5 +9,6 @@
 #[allow(dead_code, unused_imports, reason = "shared with another test binary; each uses its part")]
 mod common;
 
+mod crash;
 mod race;
 mod tools;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -64,8 +65,9 @@ pub fn entries(root: &Path) -> Vec<PathBuf> {
 
 /// Everything in the root that is named like trash.
 pub fn trash(root: &Path) -> Vec<PathBuf> {
-    let is_trash =
-        |path: &PathBuf| path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b".trash."));
+    let is_trash = |path: &PathBuf| {
+        path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b".trash."))
+    };
     names(root).into_iter().filter(is_trash).collect()
 }
 
@@ -93,7 +95,12 @@ impl Whole {
             let Some(expected) = self.0.get(&entry) else {
                 panic!("{when}: {} was not sealed before", entry.display());
             };
-            assert_eq!(&files(&entry), expected, "{when}: {} is sealed, not whole", entry.display());
+            assert_eq!(
+                &files(&entry),
+                expected,
+                "{when}: {} is sealed, not whole",
+                entry.display()
+            );
         }
     }
 }
@@ -108,3 +115,48 @@ fn files(entry: &Path) -> Vec<PathBuf> {
     files.sort_unstable();
     files
 }
+
+/// Another user, who owns a cache that root maintains.
+pub const OWNER: u32 = 12345;
+
+/// Gives everything in `top` to [`OWNER`].
+pub fn give_away(top: &Path) {
+    for found in WalkDir::new(top) {
+        let path = found.expect("cache").into_path();
+        std::os::unix::fs::lchown(&path, Some(OWNER), Some(OWNER)).expect("chown");
+    }
+}
+
+/// Whoever owns the cache can use each lockfile and the log: they are his, with the root's mode.
+#[track_caller]
+pub fn assert_shared(root: &Path, when: &str) {
+    let top = fs::metadata(root).expect("root");
+    for path in names(root) {
+        let name = path.file_name().expect("a name").as_encoded_bytes();
+        let is_lock = name.ends_with(b".pin") || name.ends_with(b".write");
+        if !is_lock && name != b".maintenance.lock" && name != b".events.log" {
+            continue;
+        }
+        let meta = path.symlink_metadata().expect("lockfile");
+        assert_eq!(
+            (meta.uid(), meta.gid(), meta.mode() & 0o777),
+            (top.uid(), top.gid(), top.mode() & 0o666),
+            "{when}: {} is not the cache's",
+            path.display()
+        );
+    }
+}
+
+/// The words with which strace(1) runs a program: `calls` are traced, each of `injections` applied.
+pub fn strace(calls: &str, injections: &[String]) -> Vec<String> {
+    let words = ["strace", "-f", "-qq", "-o", "trace", "-e"];
+    let mut words: Vec<String> = words.map(str::to_owned).into();
+    words.push(format!("trace={calls}"));
+    for injection in injections {
+        words.extend(["-e".to_owned(), format!("inject={injection}")]);
+    }
+    words
+}
+
+/// Runs a program under a umask that shares nothing.
+pub const MEAN_UMASK: [&str; 4] = ["sh", "-c", "umask 077; exec \"$@\"", "sh"];
