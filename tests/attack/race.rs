@@ -1,21 +1,24 @@
 //! Daemons, each a process, against maintainers, each a process, and SIGKILL for both.
 //!
 //! Who watches: every daemon reads back every byte while it holds the pin, as a reader and as the
-//! writer, and writes down what it misses. For evictions after a hit: under the pin a daemon notes the
-//! entry's time before its touch and after. Once it has been superseded, no sweep may report that it
-//! removed the entry with the earlier time as `last_used`: such a sweep planned before the hit and
-//! removed after it. (Times are nanoseconds and do not come again.)
+//! writer, and writes down what it misses. For evictions after a hit: a daemon notes the time that its
+//! touch replaced (of the same directory, and with the pin held). No sweep may report that it removed
+//! the entry with that time as `last_used`: it planned before the hit and removed after it. (Times are
+//! nanoseconds and do not come again.)
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use hls_cache::Key;
 use hls_cache::daemon::{Cache, Lookup, Pin, Start};
+use hls_cache::lock::PATIENCE;
 use hls_cache::units::rfc3339;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -68,7 +71,12 @@ impl Diary {
     fn serve(&mut self, pin: &Pin, dice: &mut Dice) {
         for _ in 0..=dice.throw(3) {
             self.read_back("reader", pin.path(), pin.key(), &files(pin.key()));
-            std::thread::yield_now();
+            // Somebody watches: removers meet the lock, and outwait it or not.
+            match dice.throw(40) {
+                0 => thread::sleep(PATIENCE + PATIENCE / 4),
+                1..=10 => thread::sleep(Duration::from_millis(dice.throw(8))),
+                _ => {}
+            }
         }
         if !pin.path().join(".complete").exists() {
             self.note(&format!("LOST reader {} .complete", pin.key()));
@@ -76,33 +84,41 @@ impl Diary {
     }
 }
 
-fn used(entry: &Path) -> Option<SystemTime> {
-    fs::symlink_metadata(entry).and_then(|meta| meta.modified()).ok()
+/// Which directory this is, and when it was last used.
+fn used(entry: &Path) -> Option<(u64, SystemTime, SystemTime)> {
+    let meta = fs::symlink_metadata(entry).ok()?;
+    // The inode alone would not do: its number is given to another.
+    Some((meta.ino(), meta.created().ok()?, meta.modified().ok()?))
 }
 
 /// One request: a hit that is served, or a miss that is written.
 fn request(cache: &Cache, key: Key, diary: &mut Diary, dice: &mut Dice) {
+    if dice.throw(4) == 0 {
+        return peek(cache, key, diary, dice);
+    }
     let entry = cache.dir_for(key);
-    // A pin of its own, so that the time before the touch is read under one.
-    let Some(outer) = cache.pin(key).unwrap() else { return diary.note("busy") };
     let before = used(&entry);
     match cache.lookup(key).unwrap() {
         Lookup::Hit(pin) => {
-            let after = used(&entry);
-            if before != after {
-                let time = |time: Option<SystemTime>| time.map(rfc3339).unwrap_or_default();
-                diary.note(&format!("hit {key} {} {}", time(before), time(after)));
-            }
-            if dice.throw(2) == 0 {
-                drop(outer);
+            if let (Some((inode, made, before)), Some((same, made_then, after))) =
+                (before, used(&entry))
+                && (inode, made) == (same, made_then)
+                && before != after
+            {
+                diary.note(&format!("hit {key} {} {}", rfc3339(before), rfc3339(after)));
             }
             diary.serve(&pin, dice);
         }
         Lookup::Busy => diary.note("busy"),
-        Lookup::Miss => {
-            drop(outer);
-            write(cache, key, diary, dice);
-        }
+        Lookup::Miss => write(cache, key, diary, dice),
+    }
+}
+
+/// A reader that leaves no trace but its lock.
+fn peek(cache: &Cache, key: Key, diary: &mut Diary, dice: &mut Dice) {
+    let Some(pin) = cache.pin(key).unwrap() else { return diary.note("busy") };
+    if cache.has_complete(key).unwrap() {
+        diary.serve(&pin, dice);
     }
 }
 
@@ -194,12 +210,14 @@ impl Arena {
     fn maintainer(&mut self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hls-cache"));
         command.arg("--root").arg(self.root()).arg("--json").env_clear();
-        let one = self.dice.pick(&keys()).to_string();
-        match self.dice.throw(8) {
+        let some: Vec<String> =
+            (0..KEYS / 4).map(|_| self.dice.pick(&keys()).to_string()).collect();
+        match self.dice.throw(10) {
             0..=3 => command.args(["sweep", "--max-size", BUDGET, "--min-budget", "0"]),
-            4 => command.args(["sweep", "--max-entries", "3", "--min-age", "0s"]),
+            4 => command.args(["sweep", "--max-entries", "0", "--min-age", "0s"]),
             5 => command.args(["gc-orphans", "--min-age", "0s"]),
-            6 => command.args(["invalidate", &one]),
+            6 | 7 => command.arg("invalidate").args(some),
+            8 => command.args(["invalidate", "--all"]),
             _ => command.args(["verify", "--fix"]),
         };
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -321,7 +339,8 @@ fn no_pinned_file_is_lost_and_nothing_is_evicted_after_a_hit() {
     let last = Command::new(env!("CARGO_BIN_EXE_hls-cache"))
         .arg("--root")
         .arg(arena.root())
-        .args(["sweep", "--max-size", "0", "--min-budget", "0", "--min-age", "0s"])
+        .args(["-q", "sweep", "--max-size", "0", "--min-budget", "0", "--min-age", "0s"])
+        .stderr(Stdio::null())
         .status()
         .unwrap();
     assert_eq!(last.code(), Some(0));
