@@ -9,7 +9,11 @@
 #[allow(dead_code, unused_imports, reason = "shared with another test binary; each uses its part")]
 mod common;
 
+mod clocks;
 mod crash;
 mod faults;
+mod full_disk;
+mod limits;
 mod race;
 mod tools;
+mod users;

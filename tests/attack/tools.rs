@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use walkdir::WalkDir;
+
+use crate::common::{TestCache, need};
 
 /// A process that runs one `#[ignore]`d test of this binary: something to be killed or traced.
 pub fn helper(test: &str) -> Command {
@@ -160,3 +164,88 @@ pub fn strace(calls: &str, injections: &[String]) -> Vec<String> {
 
 /// Runs a program under a umask that shares nothing.
 pub const MEAN_UMASK: [&str; 4] = ["sh", "-c", "umask 077; exec \"$@\"", "sh"];
+
+/// A file system in an image file, mounted until it is dropped.
+pub struct Image {
+    at: PathBuf,
+}
+
+impl Image {
+    /// An ext4 of `kib` KiB and `inodes` inodes, empty, on the root of `cache`; `None`, said loudly,
+    /// where that is not possible.
+    pub fn ext4(cache: &TestCache, kib: u32, inodes: u32) -> Option<Self> {
+        if !need::running_as_root() {
+            need::missing("root, for a file system of its own");
+            return None;
+        }
+        let (image, at) = (cache.base().join("image"), cache.root());
+        let made = Command::new("mkfs.ext4")
+            // No journal and no reserve: as full as it looks.
+            .args(["-q", "-F", "-b", "1024", "-m", "0", "-O", "^has_journal", "-N"])
+            .arg(inodes.to_string())
+            .arg(&image)
+            .arg(format!("{kib}k"))
+            .output();
+        if !made.is_ok_and(|made| made.status.success()) {
+            need::missing("mkfs.ext4");
+            return None;
+        }
+        let mounted =
+            Command::new("mount").args(["-o", "loop"]).arg(image).arg(&at).output().expect("mount");
+        if !mounted.status.success() {
+            need::missing(&format!("loop devices ({mounted:?})"));
+            return None;
+        }
+        Some(Self { at })
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.at).status();
+    }
+}
+
+/// Writes files into a directory of the root until not one more byte fits, or not one more file.
+pub fn fill(root: &Path, what: Full) {
+    let filler = root.join("filler");
+    fs::create_dir(&filler).expect("filler");
+    let fits = |result: std::io::Result<()>| match result {
+        Ok(()) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+            false
+        }
+    };
+    match what {
+        Full::Files => {
+            let make = |n: &u32| fits(fs::File::create_new(filler.join(n.to_string())).map(drop));
+            assert!((0..100_000).take_while(make).count() < 100_000, "no limit");
+        }
+        Full::Bytes => {
+            let mut file = fs::File::create_new(filler.join("bytes")).expect("filler");
+            for size in [64 << 10, 1 << 10] {
+                while fits(file.write_all(&vec![b'f'; size])) {}
+            }
+        }
+    }
+}
+
+/// What a disk can run out of.
+#[derive(Clone, Copy, Debug)]
+pub enum Full {
+    Files,
+    Bytes,
+}
+
+/// The tool, copied to where every user can run it, as another user.
+pub fn as_user(cache: &TestCache, uid: u32, args: &[&str]) -> Output {
+    let tool = cache.base().join("tool");
+    if !tool.exists() {
+        fs::set_permissions(cache.base(), fs::Permissions::from_mode(0o755)).expect("chmod");
+        fs::copy(env!("CARGO_BIN_EXE_hls-cache"), &tool).expect("copy of the tool");
+    }
+    let mut command = Command::new(tool);
+    command.uid(uid).gid(uid).arg("--root").arg(cache.root()).args(args);
+    command.current_dir("/").output().expect("the tool")
+}
