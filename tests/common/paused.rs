@@ -1,7 +1,6 @@
 //! A run held at one system call, so that a test can change the world between two steps of it.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,16 +24,15 @@ pub struct Paused<'a> {
 }
 
 impl<'a> Invocation<'a> {
-    /// Runs the tool until it first makes this system call on `path`. `None`, said loudly, where
-    /// processes cannot be traced.
-    pub fn pause_at(self, call: &str, path: &Path) -> Option<Paused<'a>> {
+    /// Runs the tool until it has first made this system call on `path`, written as the tool writes
+    /// it. `None`, said loudly, where processes cannot be traced.
+    pub fn pause_at(self, call: &str, path: &str) -> Option<Paused<'a>> {
         if !need::tool("strace") {
             return None;
         }
         let directory = tempfile::tempdir().expect("tempdir");
         let trace = directory.path().join("trace");
         let inject = format!("inject={call}:signal=STOP:when=1");
-        let path = path.to_str().expect("UTF-8");
         let output = trace.to_str().expect("UTF-8");
         let before = self.snapshot();
         let invocation = self.under(["strace", "-f", "-o", output, "-P", path, "-e", &inject]);

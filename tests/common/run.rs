@@ -156,8 +156,8 @@ impl Run<'_> {
             assert!(self.before.0.contains_key(&entry), "{name} was never there\n{self}");
             assert!(!now.0.contains_key(&entry), "{name} is still there\n{self}");
             let prefix = format!(".trash.{}.", key(name));
-            let trash =
-                now.0.keys().find(|path| in_root(path).is_some_and(|n| n.starts_with(&prefix)));
+            let mut new = now.0.keys().filter(|path| !self.before.0.contains_key(*path));
+            let trash = new.find(|path| in_root(path).is_some_and(|n| n.starts_with(&prefix)));
             assert_eq!(trash, None, "{name} left trash\n{self}");
         }
         self

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use serde_json::json;
 
-use crate::common::{Age, Size, TestCache, key};
+use crate::common::{Age, Size, TestCache, decisions, key};
 
 /// A root where not one more file can be made.
 fn full() -> Option<TestCache> {
@@ -40,6 +40,19 @@ fn a_pin_made_before_the_disk_was_full_protects() {
     let run = cache.run(["--json", "sweep", "--max-size", "100KiB", "--min-budget", "0"]);
     let run = run.code(3).kept(["a"]);
     assert_eq!(run.json()["pinned"], json!({"entries": 1, "bytes": 100.kib()}));
+}
+
+#[test]
+fn a_reader_who_found_room_for_a_pin_meanwhile_keeps_the_entry() {
+    let Some(cache) = full() else { return };
+    let command = cache.command(["--json", "invalidate", &key("a")]);
+    let Some(run) = command.pause_at("unlinkat", ".complete") else { return };
+    fs::remove_file(cache.root().join("filler/0")).unwrap();
+    let _reader = cache.pin("a");
+    let run = run.resume().code(3);
+    assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "pinned".into())]);
+    assert!(cache.entry_path("a").join("video/init.mp4").exists());
+    assert!(!cache.entry_path("a").join(".complete").exists(), "readers were to see a miss");
 }
 
 #[test]

@@ -67,11 +67,45 @@ fn an_entry_that_cannot_be_read_counts_towards_nothing_and_is_never_evicted() {
     }
 }
 
-/// A tool that sees this error from every rename.
-fn failing_renames(errno: &str, when: &str) -> Vec<String> {
-    let inject = format!("inject=rename,renameat,renameat2:error={errno}{when}");
+/// A wrapper in which renames end as `outcome` says, in the words of strace(1).
+fn with_renames(outcome: &str) -> Vec<String> {
+    let inject = format!("inject=rename,renameat,renameat2:{outcome}");
     let args = ["strace", "-f", "-o", "trace", "-e", "trace=/rename|unlink|rmdir", "-e", &inject];
     args.map(str::to_owned).into()
+}
+
+/// A wrapper in which looking at the entry's file `name` fails.
+fn with_lookups_failing(name: &str, errno: &str) -> Vec<String> {
+    let inject = format!("inject=newfstatat,statx:error={errno}");
+    let args = ["strace", "-f", "-o", "/dev/null", "-P", name, "-e", &inject];
+    args.map(str::to_owned).into()
+}
+
+#[test]
+fn a_file_that_is_gone_when_it_is_looked_at_is_not_counted_and_is_no_error() {
+    if !need::tool("strace") {
+        return;
+    }
+    let cache = pair();
+    let vanished = with_lookups_failing("seg-1.m4s", "ENOENT");
+    let run = cache.command(["--json", "stats"]).under(vanished).run().success();
+    let gone = ["a", "b"].map(|name| cache.entry_path(name).join("video/seg-1.m4s"));
+    let gone: u64 = gone.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert_eq!(run.json()["bytes"], 20.kib() - gone);
+    assert_eq!(run.json()["entries"], 2);
+}
+
+#[test]
+fn an_entry_with_a_file_that_cannot_be_looked_at_is_never_evicted() {
+    if !need::tool("strace") {
+        return;
+    }
+    let cache = pair().in_entry("a", "video/broken", b"x").used("a", 5.days());
+    let broken = || with_lookups_failing("broken", "EIO");
+    let json = cache.command(["--json", "stats"]).under(broken()).run().code(1).json();
+    assert_eq!((&json["entries"], &json["bytes"]), (&json!(1), &json!(10.kib())));
+    let run = cache.command(SWEEP).under(broken()).run().code(1);
+    run.removed(["b"]).kept(["a"]).complains_of(&key("a"));
 }
 
 #[test]
@@ -80,10 +114,11 @@ fn where_renaming_finds_no_room_the_marker_goes_first() {
         return;
     }
     for errno in ["ENOSPC", "EDQUOT", "EXDEV"] {
-        let cache = pair();
+        // So many that the directory's own order would hardly put the marker first.
+        let cache = (0..50).fold(pair(), |cache, n| cache.in_entry("a", &format!("x{n}"), b"x"));
         let run = cache
             .command(["invalidate", &key("a")])
-            .under(failing_renames(errno, ""))
+            .under(with_renames(&format!("error={errno}")))
             .run()
             .success();
         run.removed(["a"]).kept(["b"]);
@@ -91,6 +126,22 @@ fn where_renaming_finds_no_room_the_marker_goes_first() {
         let first = trace.lines().find(|line| line.contains("unlink")).unwrap();
         assert!(first.contains("\".complete\""), "{errno}: {first}");
     }
+}
+
+#[test]
+fn a_rename_that_succeeds_and_leaves_the_source_is_not_believed() {
+    if !need::tool("strace") {
+        return;
+    }
+    // As mergerfs does it.
+    let cache = pair();
+    let believed = with_renames("retval=0");
+    cache.command(["invalidate", &key("a")]).under(believed.clone()).run().success().removed(["a"]);
+
+    // Somebody reads it, so it must not be deleted in place; then it is not gone either.
+    let cache = pair().pinned("a");
+    let run = cache.command(["--json", "invalidate", "--force", &key("a")]).under(believed).run();
+    assert_eq!(run.kept(["a"]).code(1).json()["removed"], 0);
 }
 
 #[test]
@@ -102,7 +153,7 @@ fn any_other_failure_to_rename_leaves_the_entry_and_goes_on() {
         let cache = pair();
         let run = cache
             .command([&["--json"], &SWEEP[..]].concat())
-            .under(failing_renames(errno, ":when=1"))
+            .under(with_renames(&format!("error={errno}:when=1")))
             .run()
             .code(1);
         let json = run.removed(["b"]).kept(["a"]).json();

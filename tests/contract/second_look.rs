@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use serde_json::json;
 
@@ -22,9 +21,9 @@ fn orphan() -> TestCache {
     TestCache::new().partial("a", 10.kib(), 5.days()).partial("b", 10.kib(), 4.days())
 }
 
-/// A run that is about to lock the pin of `a`, its plan made.
+/// A run that has made its plan and the pin of `a`, and has yet to lock it and look again.
 fn about_to_lock<'c>(cache: &'c TestCache, args: &[&str]) -> Option<Paused<'c>> {
-    cache.command(args).pause_at("flock", &cache.pin_path("a"))
+    cache.command(args).pause_at("linkat", &pin_name("a"))
 }
 
 #[test]
@@ -126,9 +125,7 @@ fn what_was_mended_before_the_lock_is_not_removed_as_damaged() {
 fn what_was_pinned_after_the_plan_is_kept() {
     for args in [&SWEEP[..], &["--json", "invalidate", &key("a"), &key("b")]] {
         let cache = three();
-        // Before it opens the pin, not after: the stopped tool must not hold the lock already.
-        let command = cache.command(args);
-        let Some(run) = command.pause_at("openat", Path::new(&pin_name("a"))) else { return };
+        let Some(run) = about_to_lock(&cache, args) else { return };
         let holder = cache.pin("a");
         let run = run.resume().removed(["b"]);
         assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "pinned".into())]);

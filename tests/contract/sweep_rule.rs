@@ -36,7 +36,7 @@ impl Policy {
         option("--older-than", self.older_than.map(|d| format!("{}s", d.as_secs())));
         option("--max-entries", self.max_entries.map(|n| n.to_string()));
         option("--max-size", self.max_size.map(|bytes| bytes.to_string()));
-        option("--low-water", Some(format!("{}%", self.low_water)));
+        option("--low-water", self.max_size.map(|_| format!("{}%", self.low_water)));
         option("--keep-recent", Some(format!("{}s", self.keep_recent.as_secs())));
         args.extend(self.best_effort.then(|| "--best-effort".to_owned()));
         args
