@@ -13,6 +13,7 @@ mod clocks;
 mod crash;
 mod faults;
 mod full_disk;
+mod hostile;
 mod limits;
 mod race;
 mod tools;
