@@ -15,7 +15,7 @@ use std::thread;
 
 use filetime::{FileTime, set_symlink_file_times};
 use hls_cache::Key;
-use hls_cache::daemon::{Cache, Lookup};
+use hls_cache::daemon::{Cache, Lookup, Start};
 use rustix::fs::{
     CWD, FileType, Mode, OFlags, RenameFlags, mkdirat, mknodat, openat, renameat_with,
 };
@@ -26,8 +26,11 @@ use crate::tools;
 
 const SWEEP: [&str; 5] = ["sweep", "--max-size", "0", "--min-budget", "0"];
 
-/// Content, owner, mode and time of everything under `top`.
-fn contents(top: &Path) -> BTreeMap<PathBuf, (u32, u32, u64, i64, i64, Vec<u8>)> {
+/// Mode, owner, inode, time (in seconds and nanoseconds) and content of a file.
+type Facts = (u32, u32, u64, i64, i64, Vec<u8>);
+
+/// What is known of everything under `top`.
+fn contents(top: &Path) -> BTreeMap<PathBuf, Facts> {
     WalkDir::new(top)
         .into_iter()
         .map(|found| {
@@ -42,7 +45,7 @@ fn contents(top: &Path) -> BTreeMap<PathBuf, (u32, u32, u64, i64, i64, Vec<u8>)>
 }
 
 /// Nothing here takes long; what hangs is killed.
-fn run<'c>(invocation: Invocation<'c>) -> Run<'c> {
+fn run(invocation: Invocation<'_>) -> Run<'_> {
     let run = invocation.under(["timeout", "--signal=KILL", "60"]).run();
     assert!(run.output.status.code().is_some_and(|code| code < 100), "killed: {run}");
     assert!(!run.stderr().contains("panicked"), "{run}");
@@ -251,6 +254,34 @@ fn a_daemon_takes_no_symlink_for_an_entry() {
     assert_eq!(contents(&cache.outside_path("far")), outside);
 }
 
+#[test]
+fn a_daemon_writes_and_seals_in_its_entry_or_not_at_all() {
+    for plant in Plant::ALL {
+        for place in ["video", ".complete"] {
+            let cache = neighbours();
+            let outside = contents(&cache.outside_path("far"));
+            let daemon = Cache::open(cache.root()).unwrap();
+            let key: Key = key("new").parse().unwrap();
+            if place == "video" {
+                fs::create_dir(cache.entry_path("new")).unwrap();
+                plant.put(&cache.entry_path("new").join(place), &cache.outside_path("far"));
+            }
+            let started = daemon.start(key);
+            let Ok(Start::Writer(writer)) = started else {
+                assert!(place == "video" && started.is_err(), "{plant:?}: {started:?}");
+                continue;
+            };
+            assert!(place != "video" || plant == Plant::Directory, "{plant:?} to write into");
+            if place == ".complete" {
+                plant.put(&writer.path().join(place), &cache.outside_path("far"));
+                // Fails or not, but does not wait for a reader of the FIFO.
+                let _ = writer.seal();
+            }
+            assert_eq!(contents(&cache.outside_path("far")), outside, "{plant:?}");
+        }
+    }
+}
+
 /// `depth` directories, each in the one before, with a file in the last.
 fn dig(top: &Path, depth: usize) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
@@ -310,7 +341,7 @@ fn names_of_any_bytes_are_removed_and_never_shown_raw() {
         let stuck = cache.entry_path("b").join("video").join(name);
         fs::create_dir(&stuck).unwrap();
         let cache = cache.used("a", 5.days()).used("b", 6.days());
-        fs::set_permissions(&stuck, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+        fs::set_permissions(&stuck, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
         let Some(cache) = cache.by_ordinary_user() else { return };
         for args in [&["stats", "--entries"][..], &["verify", "--deep"], &SWEEP] {
             let run = run(cache.command(args));

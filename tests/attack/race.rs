@@ -336,14 +336,14 @@ fn no_pinned_file_is_lost_and_nothing_is_evicted_after_a_hit() {
             assert_eq!(read, content(key, &file), "{key} {file}");
         }
     }
-    let last = Command::new(env!("CARGO_BIN_EXE_hls-cache"))
+    let final_sweep = Command::new(env!("CARGO_BIN_EXE_hls-cache"))
         .arg("--root")
         .arg(arena.root())
         .args(["-q", "sweep", "--max-size", "0", "--min-budget", "0", "--min-age", "0s"])
         .stderr(Stdio::null())
         .status()
         .unwrap();
-    assert_eq!(last.code(), Some(0));
+    assert_eq!(final_sweep.code(), Some(0));
     assert_eq!(tools::trash(&arena.root()), Vec::<PathBuf>::new());
     assert_eq!(tools::entries(&arena.root()), Vec::<PathBuf>::new());
 }
