@@ -178,3 +178,66 @@ fn a_sweep_for_free_space_survives_that_it_cannot_be_told() {
     assert!(fail_each(&case, "fstatfs", ERRORS.len()) > 0);
     assert!(fail_each(&case, "syncfs", 2) > 0);
 }
+
+/// Every call of a kind fails, as on a system that does not have it.
+fn always(failing: &str, args: &[&str], judge: impl Fn(&TestCache, Run<'_>)) {
+    if !need::tool("strace") {
+        return;
+    }
+    let cache = cache();
+    let call = failing.split(':').next().unwrap();
+    let strace = tools::strace(call, &[failing.to_owned()]);
+    judge(&cache, cache.command(args).under(strace).run());
+}
+
+#[test]
+fn without_locks_nothing_is_removed() {
+    let all = [&["sweep", "--max-size=0", "--min-budget=0"][..], &["invalidate", "--all"]];
+    for args in all {
+        for errno in ["ENOLCK", "EOPNOTSUPP", "EIO"] {
+            always(&format!("flock:error={errno}"), args, |cache, run| {
+                let run = run.code(1).complains_of("cannot lock").kept(["a", "p", "damaged"]);
+                assert!(cache.has("a"), "{run}");
+            });
+        }
+    }
+}
+
+#[test]
+fn where_files_need_a_name_lockfiles_are_the_caches_all_the_same() {
+    let give = |cache: &TestCache| {
+        if need::running_as_root() {
+            tools::give_away(&cache.root());
+        }
+    };
+    if !need::tool("strace") {
+        return;
+    }
+    for errno in ["EOPNOTSUPP", "EPERM", "ENOENT"] {
+        let cache = cache();
+        give(&cache);
+        let strace = tools::strace("linkat", &[format!("linkat:error={errno}")]);
+        let sweep = cache.command(["sweep", "--max-size=0", "--min-budget=0"]);
+        sweep.under(tools::MEAN_UMASK).under(strace).run().success().removed(["a", "p"]);
+        assert!(cache.pin_path("a").exists() && cache.root().join(".events.log").exists());
+        tools::assert_shared(&cache.root(), errno);
+    }
+}
+
+#[test]
+fn kernels_and_sandboxes_without_openat2_are_served_and_mounts_kept() {
+    if !need::tool("strace") {
+        return;
+    }
+    for errno in ["ENOSYS", "EPERM"] {
+        let cache = cache().sealed("m", 10.kib(), 5.days());
+        let at = format!("{}/subs", key("m"));
+        let Some(cache) = cache.dir(&at).mount_tmpfs(&at, "size=1m") else { return };
+        let cache = cache.file(format!("{at}/mounted"), b"another file system's");
+        let strace = tools::strace("openat2", &[format!("openat2:error={errno}")]);
+        let sweep = cache.command(["sweep", "--max-size=0", "--min-budget=0"]);
+        let run = sweep.under(strace).run().removed(["a", "p", "damaged"]).kept(["m"]);
+        assert_eq!(run.output.status.code(), Some(0), "{run}");
+        assert!(tools::trash(&cache.root()).is_empty());
+    }
+}
