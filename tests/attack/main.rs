@@ -14,6 +14,7 @@ mod crash;
 mod faults;
 mod full_disk;
 mod hostile;
+mod invariants;
 mod limits;
 mod race;
 mod tools;
