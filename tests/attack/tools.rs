@@ -243,7 +243,9 @@ pub fn as_user(cache: &TestCache, uid: u32, args: &[&str]) -> Output {
     let tool = cache.base().join("tool");
     if !tool.exists() {
         fs::set_permissions(cache.base(), fs::Permissions::from_mode(0o755)).expect("chmod");
-        fs::copy(env!("CARGO_BIN_EXE_hls-cache"), &tool).expect("copy of the tool");
+        // Not by this process: one that another thread forks meanwhile would hold it open for writing.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_hls-cache")).arg(&tool).status();
+        assert!(copied.is_ok_and(|copied| copied.success()), "copy of the tool");
     }
     let mut command = Command::new(tool);
     command.uid(uid).gid(uid).arg("--root").arg(cache.root()).args(args);
