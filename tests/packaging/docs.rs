@@ -60,8 +60,9 @@ fn renew(readme: &str, cache: &DemoCache) -> String {
 
 /// The commands of a block, each with what it says now.
 fn session(block: &[&str], cache: &DemoCache) -> String {
-    let commands = block.iter().filter_map(|line| line.strip_prefix("$ "));
-    commands.map(|command| format!("$ {command}\n{}", output(command, cache))).collect()
+    block.iter().filter_map(|line| line.strip_prefix("$ ")).fold(String::new(), |block, command| {
+        block + "$ " + command + "\n" + &output(command, cache)
+    })
 }
 
 /// Both streams of a shell's command, less what differs from run to run.
@@ -94,7 +95,7 @@ fn output(command: &str, cache: &DemoCache) -> String {
 /// A file of the repository; of Rust source, the first example of its documentation.
 fn excerpt(file: &str) -> String {
     let text = fs::read_to_string(repository().join(file)).expect(file);
-    if !Path::new(file).extension().is_some_and(|extension| extension == "rs") {
+    if Path::new(file).extension().is_none_or(|extension| extension != "rs") {
         return text;
     }
     text.lines()
