@@ -136,8 +136,11 @@ fn leave(root: &Root, warrant: Warrant) -> Result<Left, Problem> {
         }
     }
     // On mergerfs a rename can return 0 and leave (a branch of) the source behind.
-    let left_behind = fd::stat(root.fd(), &*name).is_ok();
-    if left_behind && matches!(warrant, Warrant::Locked(_)) {
+    if fd::stat(root.fd(), &*name).is_ok() {
+        if matches!(warrant, Warrant::Forced(_)) {
+            let problem = "its name is still there after the rename, and it is in use";
+            return Err(Problem::new(root.entry_path(key), "cannot remove", problem));
+        }
         delete_in_place(root, key)?;
     }
     drop(warrant);

@@ -464,7 +464,7 @@ impl Outcome {
         let count = blind.count();
         (count > 0).then(|| {
             format!(
-                "{count} removed {entries} used in the last 4 h came from a daemon that takes no locks, so it \
+                "{count} removed {entries} used or written in the last 4 h came from a daemon that takes no locks, so it \
                  cannot be seen who is watching; protect recent entries with --keep-recent or --min-age",
                 entries = if count == 1 { "entry" } else { "entries" }
             )

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::key::Key;
 use crate::root::Space;
-use crate::units::{FreeSpace, age};
+use crate::units::{FreeSpace, Percent, age};
 use crate::view::{CacheView, Entry, Pin, State};
 
 /// A partial entry written to within this time counts as being written, unless the user says
@@ -113,16 +113,6 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A percentage from 1 to 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Percent(pub u8);
-
-impl Percent {
-    fn of(self, bytes: u64) -> u64 {
-        u64::try_from(u128::from(bytes) * u128::from(self.0) / 100).unwrap_or(u64::MAX)
-    }
-}
-
 /// What `sweep` keeps to. The default has no limit and evicts nothing.
 #[derive(Clone, Debug)]
 pub struct Sweep {
@@ -150,7 +140,7 @@ impl Default for Sweep {
             older_than: None,
             max_entries: None,
             max_size: None,
-            low_water: Percent(100),
+            low_water: Percent::ALL,
             min_free: None,
             keep_recent: Duration::ZERO,
             min_age: MIN_AGE,
@@ -599,13 +589,13 @@ mod tests {
             ("no budget", Sweep { max_size: Some(u64::MAX), ..sweep() }, 0, Reason::OverBudget),
             (
                 "low water",
-                Sweep { max_size: Some(39), low_water: Percent(50), ..sweep() },
+                Sweep { max_size: Some(39), low_water: "50%".parse().unwrap(), ..sweep() },
                 3,
                 Reason::OverBudget,
             ),
             (
                 "low water, not over",
-                Sweep { max_size: Some(40), low_water: Percent(1), ..sweep() },
+                Sweep { max_size: Some(40), low_water: "1%".parse().unwrap(), ..sweep() },
                 0,
                 Reason::OverBudget,
             ),
