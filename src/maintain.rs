@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::events::{self, Event, EventKind};
 use crate::evict::{self, Look, Removal};
+use crate::holders;
 use crate::key::Key;
 use crate::lock;
 use crate::plan::{
@@ -113,9 +114,9 @@ pub struct Outcome {
     pub before: Totals,
     /// The readable entries after.
     pub after: Totals,
-    /// Of those before, the pinned.
+    /// Of those after, the pinned.
     pub pinned: Totals,
-    /// Of those before, the ones being written and not pinned.
+    /// Of those after, the ones being written and not pinned.
     pub writing: Totals,
     /// How many entries were removed.
     pub removed: u64,
@@ -370,12 +371,20 @@ impl Outcome {
         let entries = &view.entries;
         self.before = Totals::of(entries);
         self.after = plan.left();
-        let pinned = |entry: &&Entry| matches!(entry.pin, Pin::Held(_));
-        self.pinned = Totals::of(entries.iter().filter(pinned));
+        let is_left = |&index: &usize| !matches!(plan.fate(index), Fate::Removed(_) | Fate::Gone);
+        let (pinned, free): (Vec<usize>, Vec<usize>) =
+            (0..entries.len()).filter(is_left).partition(|&index| {
+                matches!(entries[index].pin, Pin::Held(_))
+                    || plan.fate(index) == Fate::Kept(Reason::Pinned)
+            });
+        self.pinned = Totals::of(pinned.iter().map(|&index| &entries[index]));
         self.writing = Totals::of(
-            entries.iter().filter(|e| !pinned(e) && plan::is_writing(e, policy.min_age(), now)),
+            free.iter()
+                .map(|&index| &entries[index])
+                .filter(|entry| plan::is_writing(entry, policy.min_age(), now)),
         );
         self.decide(view, plan, policy);
+        self.find_late_holders(root);
         if let Policy::Sweep(sweep) = policy {
             self.limits = Some(Limits {
                 max_size: sweep.max_size,
@@ -450,6 +459,17 @@ impl Outcome {
         }
     }
 
+    /// Names the holders of what was found pinned only when it was its turn, if they still hold it.
+    fn find_late_holders(&mut self, root: &Root) {
+        let pinned = self.decisions.iter_mut().filter(|d| d.reason == Some(Reason::Pinned));
+        let late: Vec<&mut Entry> =
+            pinned.filter_map(|d| d.entry.as_mut()).filter(|e| e.pin == Pin::Free).collect();
+        let keys: Vec<Key> = late.iter().map(|entry| entry.key).collect();
+        for (entry, holders) in late.into_iter().zip(holders::of_pins(root, &keys)) {
+            entry.pin = Pin::Held(holders);
+        }
+    }
+
     /// Without lockfiles nobody can tell who is watching.
     fn blind_removals(&self, now: SystemTime) -> Option<String> {
         /// About the longest film with a long pause.
@@ -464,8 +484,8 @@ impl Outcome {
         let count = blind.count();
         (count > 0).then(|| {
             format!(
-                "{count} removed {entries} used or written in the last 4 h came from a daemon that takes no locks, so it \
-                 cannot be seen who is watching; protect recent entries with --keep-recent or --min-age",
+                "{count} {entries} to remove, used or written in the last 4 h, came from a daemon that takes no \
+                 locks, so it cannot be seen who is watching; protect recent entries with --keep-recent or --min-age",
                 entries = if count == 1 { "entry" } else { "entries" }
             )
         })

@@ -459,6 +459,11 @@ impl<'a> Plan<'a> {
         self.left
     }
 
+    /// What became of the entry at that place in the view.
+    pub fn fate(&self, index: usize) -> Fate {
+        self.fates[index]
+    }
+
     /// The entries' places in the view in eviction order, each with its fate and, for one that it
     /// was never the turn of, what would protect it.
     pub fn fates(&self) -> impl Iterator<Item = (usize, Fate, Option<Reason>)> {
