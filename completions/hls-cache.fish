@@ -59,7 +59,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -s q -l quie
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -s v -l verbose -d 'Also say of every entry that stays why'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -s V -l version -d 'Print version'
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l max-size -d 'Evict until all entries together are at most this large (500M, 1.5G, 2TB)' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l max-size -d 'Evict until all entries are at most this large together (500M, 2TB)' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l min-free -d 'Evict until this much of the disk is free (50G, 10%)' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l older-than -d 'Evict what was not used for this long (90s, 10m, 24h, 7d)' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l max-entries -d 'Evict until there are at most this many entries' -r
@@ -76,15 +76,15 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s q -l quiet
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s v -l verbose -d 'Also say of every entry that stays why'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s h -l help -d 'Print help'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s V -l version -d 'Print version'
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l sort -d 'Order of the list: least recently used first, largest first, or by key' -r -f -a "used\t''
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l sort -d 'Order of the list: longest unused first, largest first, or by key' -r -f -a "used\t''
 size\t''
 key\t''"
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l max-size -d 'Compare with this budget' -r
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l textfile -d 'Write metrics for `node_exporter`\'s textfile collector, atomically' -r -F
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l max-size -d 'Compare with this budget [env: HLS_CACHE_MAX_SIZE]' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l textfile -d 'Replace FILE by metrics for a textfile collector; prints nothing unless asked' -r -F
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l root -d 'The cache\'s directory' -r -f -a "(__fish_complete_directories)"
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l entries -d 'List the entries'
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l histogram -d 'Draw bytes by time since the last use, and entries by size'
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l prometheus -d 'Print metrics for Prometheus'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l entries -d 'List the entries, and what keeps each'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l histogram -d 'Draw size by time since the last use, and entries by size'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l prometheus -d 'Print metrics for Prometheus instead'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l json -d 'Print one JSON object (key: one a line)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -s q -l quiet -d 'Print nothing but warnings and errors'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -s v -l verbose -d 'Also say of every entry that stays why'

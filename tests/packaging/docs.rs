@@ -98,6 +98,8 @@ fn output(command: &str, cache: &DemoCache) -> String {
         .current_dir(cache.root())
         .env("PATH", path)
         .env("HLS_CACHE_ROOT", cache.root())
+        .env("LC_ALL", "C")
+        .env_remove("COLUMNS")
         .env_remove("HLS_CACHE_MAX_SIZE")
         .env_remove("HLS_CACHE_MIN_FREE")
         .env_remove("HLS_CACHE_KEEP_RECENT")
