@@ -14,8 +14,9 @@ use rustix::io::{Errno, Result, retry_on_intr};
 use crate::fd;
 
 /// Directories kept open on the way down. Entries are two deep; below this many levels the oldest
-/// is closed and reopened through `..`, so that a thread never holds more.
-const OPEN_LEVELS: usize = 16;
+/// is closed and reopened through `..`, so that all threads together fit under a limit of 64
+/// descriptors, whatever the trees they meet.
+const OPEN_LEVELS: usize = 4;
 
 /// Bytes of names read by one getdents: about a thousand segments, more gains nothing.
 const BUFFER: usize = 32 * 1024;
