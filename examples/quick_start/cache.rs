@@ -1,0 +1,119 @@
+//! A small cache as a daemon would leave it, made from an entry that ffmpeg wrote.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use hls_cache::daemon::{Cache, Pin};
+use hls_cache::{Key, Problem};
+use tempfile::TempDir;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const QUALITY: &str = "1080p";
+/// What daemons call the default audio track.
+const AUDIO: i64 = -1;
+/// Ages are this much more than they say, so that what is shown does not depend on the second.
+const SLACK: Duration = Duration::from_secs(5);
+
+struct Film {
+    name: &'static str,
+    /// Hours ago.
+    transcoded: u32,
+    /// Hours ago.
+    played: u32,
+    emptied: &'static [&'static str],
+    lost: &'static [&'static str],
+}
+
+const FILMS: [Film; 6] = [
+    Film { name: "alien", transcoded: 390, played: 219, emptied: &[], lost: &[] },
+    Film { name: "brazil", transcoded: 244, played: 171, emptied: &[], lost: &[] },
+    Film {
+        name: "casablanca",
+        transcoded: 124,
+        played: 122,
+        emptied: &["video/seg-2.m4s"],
+        lost: &["video/seg-3.m4s"],
+    },
+    Film {
+        name: "dune",
+        transcoded: 53,
+        played: 53,
+        emptied: &[],
+        lost: &[".complete", "video/seg-4.m4s"],
+    },
+    Film { name: "eraserhead", transcoded: 201, played: 26, emptied: &[], lost: &[] },
+    Film { name: "fargo", transcoded: 21, played: 3, emptied: &[], lost: &[] },
+];
+
+/// The cache, in a temporary directory, for as long as this lives.
+pub struct DemoCache {
+    /// One viewer is in the middle of a film.
+    _viewer: Pin,
+    directory: TempDir,
+}
+
+impl DemoCache {
+    /// An entry and a few events for each of [`FILMS`], and a viewer, as of `now`.
+    pub fn lay_out(now: SystemTime) -> Result<Self, Box<dyn std::error::Error>> {
+        let directory = tempfile::Builder::new().prefix("hls-cache-demo-").tempdir()?;
+        let cache = Cache::open(directory.path())?;
+        let ago = |age: Duration| now - age - SLACK;
+        for film in FILMS {
+            let key = key(film.name)?;
+            let path = cache.dir_for(key);
+            copy(&fixture(), &path)?;
+            for file in film.emptied {
+                fs::write(path.join(file), "")?;
+            }
+            for file in film.lost {
+                fs::remove_file(path.join(file))?;
+            }
+            cache.record_miss(key, ago(film.transcoded * HOUR))?;
+            if film.played < film.transcoded {
+                cache.record_hit(key, ago(film.played * HOUR))?;
+            }
+            age(&path, ago(film.played * HOUR))?;
+        }
+        let viewer = cache.pin(key("alien")?)?.ok_or("a remover is at work in a new cache")?;
+        Ok(Self { _viewer: viewer, directory })
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+fn key(film: &str) -> Result<Key, Problem> {
+    Cache::key_for(format!("/media/{film}.mkv").as_ref(), QUALITY, AUDIO)
+}
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/entry")
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to)?;
+        } else {
+            fs::copy(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a whole tree as old as `modified`.
+fn age(path: &Path, modified: SystemTime) -> io::Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            age(&entry?.path(), modified)?;
+        }
+    }
+    File::open(path)?.set_modified(modified)
+}
