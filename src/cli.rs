@@ -48,6 +48,7 @@ pub struct Global {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Print the cache key of sources, one a line
     Key(KeyArgs),
