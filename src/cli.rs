@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use hls_cache::Key;
-use hls_cache::units::{FreeSpace, Size, Span};
+use hls_cache::units::{FreeSpace, Percent, Size, Span};
 
 const AFTER_HELP: &str = "\
 First steps:
@@ -143,8 +143,8 @@ pub struct SweepArgs {
     #[arg(long, value_name = "N", help_heading = "Limits (at least one)")]
     pub max_entries: Option<u64>,
     /// Once over --max-size, evict down to this share of it, 1 to 100
-    #[arg(long, value_name = "PCT", value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub low_water: Option<u8>,
+    #[arg(long, value_name = "PCT")]
+    pub low_water: Option<Percent>,
     /// Keep what was used more recently than this
     #[arg(long, value_name = "DUR")]
     pub keep_recent: Option<Span>,

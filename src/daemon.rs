@@ -140,11 +140,7 @@ impl Cache {
 
     /// Whether the entry is sealed right now. A hint: only a [`Pin`] keeps it so.
     pub fn has_complete(&self, key: Key) -> Result<bool, Problem> {
-        match fd::stat(self.root.fd(), &*format!("{key}/{}", layout::COMPLETE)) {
-            Ok(_) => Ok(true),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-            Err(error) => Err(self.problem(key, "cannot read", error)),
-        }
+        Ok(view::glance(&self.root, key)?.is_some_and(|glance| glance.state == State::Sealed))
     }
 
     /// Pins the entry and, if it is sealed, marks it as used now.

@@ -26,7 +26,7 @@ use crate::plan::{Forced, Reason};
 use crate::problem::Problem;
 use crate::progress::{Progress, Task};
 use crate::root::{self, Root};
-use crate::view::Entry;
+use crate::view::{self, Entry, State};
 use crate::walk::{self, Buffer, Step, Visitor};
 
 /// What a second look, under the lock, says of an entry.
@@ -66,32 +66,40 @@ pub(crate) fn remove(
     force: Option<Forced>,
     second_look: &mut dyn FnMut() -> Result<Look, Problem>,
 ) -> Removal {
-    let mut look = || match root.mounted() {
-        Ok(mounted) if mounted.contains(root::os_name(&key.to_hex())) => {
-            Ok(Look::Keep(Reason::Mounted))
-        }
-        Ok(_) => second_look(),
-        Err(problem) => Err(problem),
-    };
     let claim = match lock::claim(root, key) {
         Ok(claim) => claim,
         Err(problem) => return Removal::Failed(problem),
     };
-    let entry = match look() {
+    match root.mounted() {
+        Ok(mounted) if mounted.contains(root::os_name(&key.to_hex())) => {
+            return Removal::Kept(Reason::Mounted);
+        }
+        Ok(_) => {}
+        Err(problem) => return Removal::Failed(problem),
+    }
+    if matches!(claim, Claim::Pinned) && force.is_none() {
+        return Removal::Kept(Reason::Pinned);
+    }
+    let entry = match second_look() {
         Ok(Look::Remove(entry)) => entry,
         Ok(Look::Keep(reason)) => return Removal::Kept(reason),
         Ok(Look::Gone) => return Removal::Gone,
         Err(problem) => return Removal::Failed(problem),
     };
-    let warrant = match (claim, force) {
-        (Claim::Locked(proof), _) => Warrant::Locked(proof),
-        (Claim::Pinned, Some(_)) => Warrant::Forced(key),
-        (Claim::Pinned, None) => return Removal::Kept(Reason::Pinned),
-        (Claim::NoSpace(no_space), _) => match unseal(root, key).map(|()| no_space.settle(root)) {
-            Ok(Ok(Claim::Locked(proof))) => Warrant::Locked(proof),
-            Ok(Ok(Claim::Pinned | Claim::NoSpace(_))) => return Removal::Kept(Reason::Pinned),
-            Ok(Err(problem)) | Err(problem) => return Removal::Failed(problem),
-        },
+    let warrant = match claim {
+        Claim::Locked(proof) => Warrant::Locked(proof),
+        Claim::Pinned => Warrant::Forced(key),
+        Claim::NoSpace(no_space) => {
+            match unseal(root, key).and_then(|()| no_space.settle(root)) {
+                // Not what was looked at without the lock: somebody found room meanwhile.
+                Ok(Claim::Locked(_)) if !is_unsealed(root, &entry) => {
+                    return Removal::Kept(Reason::Changed);
+                }
+                Ok(Claim::Locked(proof)) => Warrant::Locked(proof),
+                Ok(Claim::Pinned | Claim::NoSpace(_)) => return Removal::Kept(Reason::Pinned),
+                Err(problem) => return Removal::Failed(problem),
+            }
+        }
     };
     match leave(root, warrant) {
         Ok(Left::Trashed(trash)) => Removal::Removed { entry, trash: Some(trash) },
@@ -128,8 +136,11 @@ fn leave(root: &Root, warrant: Warrant) -> Result<Left, Problem> {
         }
     }
     // On mergerfs a rename can return 0 and leave (a branch of) the source behind.
-    let left_behind = fd::stat(root.fd(), &*name).is_ok();
-    if left_behind && matches!(warrant, Warrant::Locked(_)) {
+    if fd::stat(root.fd(), &*name).is_ok() {
+        if matches!(warrant, Warrant::Forced(_)) {
+            let problem = "its name is still there after the rename, and it is in use";
+            return Err(Problem::new(root.entry_path(key), "cannot remove", problem));
+        }
         delete_in_place(root, key)?;
     }
     drop(warrant);
@@ -158,6 +169,13 @@ fn unseal(root: &Root, key: Key) -> Result<(), Problem> {
         Err(Errno::ISDIR) => delete_tree(entry.as_fd(), &CString::from(c".complete"), &path()),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Whether the name still leads to `entry`, and it has no marker (any more).
+fn is_unsealed(root: &Root, entry: &Entry) -> bool {
+    view::glance(root, entry.key).is_ok_and(|now| {
+        now.is_some_and(|now| now.identity == entry.identity && now.state == State::Partial)
+    })
 }
 
 fn delete_in_place(root: &Root, key: Key) -> Result<(), Problem> {

@@ -37,9 +37,24 @@ pub fn segment(number: u64) -> String {
 
 /// The number of the media segment of that name; a name with leading zeros is no segment's.
 pub fn segment_number(name: &[u8]) -> Option<u64> {
-    let digits = name.strip_prefix(b"seg-")?.strip_suffix(b".m4s")?;
+    number(name, "seg-", ".m4s")
+}
+
+/// Name of subtitle `number`, in [`SUBS`].
+pub fn subtitle(number: u64) -> String {
+    format!("sub-{number}.vtt")
+}
+
+/// The number of the subtitle of that name.
+pub fn subtitle_number(name: &[u8]) -> Option<u64> {
+    number(name, "sub-", ".vtt")
+}
+
+/// The number between `prefix` and `suffix`, written as a number prints.
+fn number(name: &[u8], prefix: &str, suffix: &str) -> Option<u64> {
+    let digits = name.strip_prefix(prefix.as_bytes())?.strip_suffix(suffix.as_bytes())?;
     let canonical = digits == b"0" || !digits.starts_with(b"0");
-    if digits.is_empty() || !canonical || !digits.iter().all(u8::is_ascii_digit) {
+    if !canonical || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
     std::str::from_utf8(digits).ok()?.parse().ok()

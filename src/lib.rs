@@ -3,10 +3,12 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod daemon;
+mod deep;
 pub mod events;
 mod evict;
 pub mod fault;
 mod fd;
+mod fmp4;
 pub mod holders;
 pub mod key;
 pub mod layout;
@@ -22,6 +24,7 @@ pub mod units;
 pub mod verify;
 pub mod view;
 mod walk;
+mod webvtt;
 
 pub use fault::{Fault, FaultCode};
 pub use key::{Key, KeyInputs};

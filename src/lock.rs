@@ -25,6 +25,7 @@
 //! 9. **Looking creates nothing.** A probe finds no pin file and knows the key is not pinned.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,8 +46,9 @@ pub const PATIENCE: Duration = Duration::from_millis(100);
 /// can take longer than a viewer should wait for the first segment.
 pub const READER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Between two tries of a refused lock; flock has no timeout of its own.
-const POLL: Duration = Duration::from_millis(1);
+/// Between two tries of a refused lock, since flock has no timeout of its own: a hundredth of the
+/// patience, but within these.
+const POLL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(100);
 
 /// Times a lockfile may be unlinked under us before that is called an attack and an error.
 const REOPENS: u32 = 64;
@@ -203,6 +205,7 @@ fn acquire(
         Hold::Exclusive => FlockOperation::NonBlockingLockExclusive,
     };
     let start = Instant::now();
+    let poll = (patience / 100).clamp(*POLL.start(), *POLL.end());
     for _ in 0..REOPENS {
         let Some(fd) = open(root, name, missing)? else { return Ok(Acquired::Missing) };
         loop {
@@ -211,7 +214,7 @@ fn acquire(
                 Err(Errno::WOULDBLOCK) if start.elapsed() >= patience => {
                     return Ok(Acquired::Refused);
                 }
-                Err(Errno::WOULDBLOCK) => thread::sleep(POLL),
+                Err(Errno::WOULDBLOCK) => thread::sleep(poll),
                 Err(errno) => return Err(Failure::Lock(errno)),
             }
         }
@@ -301,5 +304,116 @@ fn give_to_cache(root: &Root, fd: impl AsFd) {
     if rustix::process::geteuid().is_root() {
         let (uid, gid) = (Uid::from_raw(root.uid), Gid::from_raw(root.gid));
         let _ = rustix::fs::fchown(&fd, Some(uid), Some(gid));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests unlink what the library never does")]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    fn cache() -> (tempfile::TempDir, Root, Key) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root, "0123456789abcdef".parse().unwrap())
+    }
+
+    fn is_locked(claim: &Claim) -> bool {
+        matches!(claim, Claim::Locked(_))
+    }
+
+    #[test]
+    fn readers_share_a_pin() {
+        let (_dir, root, key) = cache();
+        let _first = pin(&root, key, Duration::ZERO).unwrap().unwrap();
+        assert!(pin(&root, key, Duration::ZERO).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_reader_keeps_removers_out_and_its_end_lets_them_in() {
+        let (_dir, root, key) = cache();
+        let reader = pin(&root, key, Duration::ZERO).unwrap().unwrap();
+        assert!(matches!(claim(&root, key).unwrap(), Claim::Pinned));
+        assert!(probe(&root, key).unwrap());
+        drop(reader);
+        assert!(!probe(&root, key).unwrap());
+        assert!(is_locked(&claim(&root, key).unwrap()));
+    }
+
+    #[test]
+    fn a_remover_keeps_readers_and_removers_out() {
+        let (_dir, root, key) = cache();
+        let removing = claim(&root, key).unwrap();
+        assert!(is_locked(&removing));
+        assert!(pin(&root, key, Duration::from_millis(5)).unwrap().is_none());
+        assert!(matches!(claim(&root, key).unwrap(), Claim::Pinned));
+        drop(removing);
+        assert!(pin(&root, key, Duration::ZERO).unwrap().is_some());
+    }
+
+    #[test]
+    fn there_is_one_writer_and_it_does_not_pin() {
+        let (_dir, root, key) = cache();
+        let _writer = writer(&root, key).unwrap().unwrap();
+        assert!(writer(&root, key).unwrap().is_none());
+        assert!(is_locked(&claim(&root, key).unwrap()));
+    }
+
+    #[test]
+    fn there_is_one_maintainer() {
+        let (_dir, root, _) = cache();
+        let _held = maintenance(&root, Duration::ZERO).unwrap().unwrap();
+        assert!(maintenance(&root, Duration::from_millis(5)).unwrap().is_none());
+    }
+
+    #[test]
+    fn probing_creates_nothing() {
+        let (dir, root, key) = cache();
+        assert!(!probe(&root, key).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_lock_on_an_unlinked_file_is_not_taken_for_the_lock() {
+        let (dir, root, key) = cache();
+        let name = layout::pin(key);
+        let path = dir.path().join(&name);
+        let _reader = pin(&root, key, Duration::ZERO).unwrap().unwrap();
+        fs::remove_file(&path).unwrap();
+        let Ok(Claim::Locked(_held)) = claim(&root, key) else { panic!("not locked") };
+        assert!(path.exists(), "the new lock has a name that others can find");
+    }
+
+    #[test]
+    fn a_new_lockfile_has_the_root_directorys_mode() {
+        let (dir, _, key) = cache();
+        for (directory, file) in [(0o2770, 0o660), (0o755, 0o644), (0o700, 0o600), (0o777, 0o666)] {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(directory)).unwrap();
+            let root = Root::open(dir.path()).unwrap();
+            let path = dir.path().join(layout::pin(key));
+            let _ = pin(&root, key, Duration::ZERO).unwrap();
+            assert_eq!(path.metadata().unwrap().mode() & 0o7777, file, "{directory:o}");
+            fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_a_regular_file_locks_and_none_is_changed() {
+        let (dir, root, key) = cache();
+        let path = dir.path().join(layout::pin(key));
+        let outside = dir.path().join("outside");
+        fs::write(&outside, "x").unwrap();
+        fs::set_permissions(&outside, fs::Permissions::from_mode(0o400)).unwrap();
+        symlink(&outside, &path).unwrap();
+        assert!(claim(&root, key).is_err());
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(claim(&root, key).is_err());
+        fs::remove_dir(&path).unwrap();
+        fs::hard_link(&outside, &path).unwrap();
+        let _ = claim(&root, key).unwrap();
+        assert_eq!(outside.metadata().unwrap().mode() & 0o7777, 0o400);
     }
 }

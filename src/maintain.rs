@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use crate::events::{self, Event, EventKind};
 use crate::evict::{self, Look, Removal};
-use crate::fd;
 use crate::key::Key;
 use crate::lock;
 use crate::plan::{
@@ -17,7 +16,7 @@ use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::root::{Root, Space};
 use crate::units::{age, human_size, unix_seconds};
-use crate::view::{self, CacheView, Entry, Pin, State};
+use crate::view::{self, CacheView, Entry, Glance, Pin, State};
 use crate::walk::Buffer;
 
 /// How a run is carried out.
@@ -336,41 +335,22 @@ impl Actor<'_> {
 /// The second look of `sweep` and `gc-orphans`: removed only if it is as it was planned. Without it,
 /// measured, thousands of entries were evicted right after a hit.
 fn look_as_planned(root: &Root, planned: &Entry, buffer: &mut Buffer) -> Result<Look, Problem> {
-    let unreadable = |e: rustix::io::Errno| {
-        Problem::new(root.entry_path(planned.key), "cannot read", std::io::Error::from(e))
-    };
-    if planned.state == State::Partial {
-        // The whole entry is read: segments do not move its directory's mtime.
-        return Ok(match view::look(root, planned.key, buffer)? {
-            None => Look::Gone,
-            Some(entry)
-                if is_same(&entry, planned) && entry.last_written == planned.last_written =>
-            {
-                Look::Remove(entry)
-            }
-            Some(_) => Look::Keep(Reason::Changed),
-        });
+    let Some(glance) = view::glance(root, planned.key)? else { return Ok(Look::Gone) };
+    let Glance { identity, last_used, state } = glance;
+    if (identity, last_used, state) != (planned.identity, planned.last_used, planned.state) {
+        return Ok(Look::Keep(Reason::Changed));
     }
-    let name = planned.key.to_string();
-    let stat = match fd::stat(root.fd(), &*name) {
-        Ok(stat) => stat,
-        Err(rustix::io::Errno::NOENT) => return Ok(Look::Gone),
-        Err(error) => return Err(unreadable(error)),
-    };
-    let marker = format!("{name}/{}", crate::layout::COMPLETE);
-    let sealed = match fd::stat(root.fd(), &*marker) {
-        Ok(_) => true,
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => false,
-        Err(error) => return Err(unreadable(error)),
-    };
-    let same =
-        view::identity(&stat) == planned.identity && view::modified(&stat) == planned.last_used;
-    Ok(if same && sealed { Look::Remove(planned.clone()) } else { Look::Keep(Reason::Changed) })
-}
-
-fn is_same(entry: &Entry, planned: &Entry) -> bool {
-    (entry.identity, entry.last_used, entry.state)
-        == (planned.identity, planned.last_used, planned.state)
+    if state == State::Sealed {
+        return Ok(Look::Remove(planned.clone()));
+    }
+    // The whole entry is read again: segments do not move its directory's mtime.
+    Ok(match view::look(root, planned.key, buffer)? {
+        None => Look::Gone,
+        Some(entry) if (entry.identity, entry.last_written) == (identity, planned.last_written) => {
+            Look::Remove(entry)
+        }
+        Some(_) => Look::Keep(Reason::Changed),
+    })
 }
 
 /// The second look of `invalidate`: whatever is there goes.
@@ -484,7 +464,7 @@ impl Outcome {
         let count = blind.count();
         (count > 0).then(|| {
             format!(
-                "{count} removed {entries} used in the last 4 h came from a daemon that takes no locks, so it \
+                "{count} removed {entries} used or written in the last 4 h came from a daemon that takes no locks, so it \
                  cannot be seen who is watching; protect recent entries with --keep-recent or --min-age",
                 entries = if count == 1 { "entry" } else { "entries" }
             )

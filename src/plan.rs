@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::key::Key;
 use crate::root::Space;
-use crate::units::{FreeSpace, age};
+use crate::units::{FreeSpace, Percent, age};
 use crate::view::{CacheView, Entry, Pin, State};
 
 /// A partial entry written to within this time counts as being written, unless the user says
@@ -113,16 +113,6 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A percentage from 1 to 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Percent(pub u8);
-
-impl Percent {
-    fn of(self, bytes: u64) -> u64 {
-        u64::try_from(u128::from(bytes) * u128::from(self.0) / 100).unwrap_or(u64::MAX)
-    }
-}
-
 /// What `sweep` keeps to. The default has no limit and evicts nothing.
 #[derive(Clone, Debug)]
 pub struct Sweep {
@@ -150,7 +140,7 @@ impl Default for Sweep {
             older_than: None,
             max_entries: None,
             max_size: None,
-            low_water: Percent(100),
+            low_water: Percent::ALL,
             min_free: None,
             keep_recent: Duration::ZERO,
             min_age: MIN_AGE,
@@ -325,14 +315,10 @@ impl<'a> Plan<'a> {
         order.sort_unstable_by_key(|&index| (entries[index].last_used, entries[index].key));
         if let Policy::Invalidate { which: Which::Keys(keys), .. } = policy {
             // In the user's order; the view is sorted by key.
-            order.clear();
-            for key in keys {
-                if let Ok(index) = entries.binary_search_by_key(key, |entry| entry.key)
-                    && !order.contains(&index)
-                {
-                    order.push(index);
-                }
-            }
+            let mut seen = vec![false; entries.len()];
+            let place = |key| entries.binary_search_by_key(key, |entry| entry.key).ok();
+            order = keys.iter().filter_map(place).collect();
+            order.retain(|&index| !std::mem::replace(&mut seen[index], true));
         }
         let left = Totals::of(entries);
         Self {
@@ -516,5 +502,245 @@ fn protection(entry: &Entry, policy: &Policy, now: SystemTime) -> Option<Reason>
         _ if !forced && !named && is_writing(entry, policy.min_age(), now) => Some(Reason::Writing),
         _ if age(now, entry.last_used) < keep_recent => Some(Reason::Recent),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + 1000 * DAY
+    }
+
+    fn key(number: usize) -> Key {
+        format!("{number:016x}").parse().unwrap()
+    }
+
+    /// Entry `number`, sealed, of so many bytes, last used so long ago.
+    fn entry(number: usize, bytes: u64, age: Duration) -> Entry {
+        Entry {
+            key: key(number),
+            state: State::Sealed,
+            files: 1,
+            bytes,
+            allocated_bytes: bytes,
+            last_used: now() - age,
+            last_written: now() - age,
+            identity: (0, number as u64),
+            pin: Pin::Free,
+            has_writer_lockfile: true,
+        }
+    }
+
+    fn pinned(mut entry: Entry) -> Entry {
+        entry.pin = Pin::Held(Vec::new());
+        entry
+    }
+
+    fn writing(entry: Entry) -> Entry {
+        Entry { state: State::Partial, last_written: now(), ..entry }
+    }
+
+    fn view(entries: Vec<Entry>) -> CacheView {
+        CacheView { entries, ..CacheView::default() }
+    }
+
+    /// Everything that `policy` removes, in order, and the limits that stay unmet; every removal is
+    /// settled as `settle` says.
+    fn carry_out(
+        view: &CacheView,
+        policy: &Policy,
+        mut settle: impl FnMut(usize) -> Settled,
+    ) -> (Vec<(usize, Reason)>, Vec<Limit>) {
+        let space = Space { total: 1000, available: 100 };
+        let mut plan = Plan::new(view, policy, now(), Some(space));
+        let mut removed = Vec::new();
+        while let Some(candidate) = plan.next_candidate() {
+            let settled = settle(candidate.index);
+            if settled == Settled::Removed {
+                removed.push((candidate.index, candidate.reason));
+            }
+            plan.settle(&candidate, settled);
+        }
+        (removed, plan.unmet())
+    }
+
+    fn swept(entries: Vec<Entry>, sweep: Sweep) -> (Vec<(usize, Reason)>, Vec<Limit>) {
+        carry_out(&view(entries), &Policy::Sweep(sweep), |_| Settled::Removed)
+    }
+
+    /// Four entries of 10 bytes, the first the least recently used.
+    fn four() -> Vec<Entry> {
+        (0..4).map(|number| entry(number, 10, (4 - u32::try_from(number).unwrap()) * DAY)).collect()
+    }
+
+    #[test]
+    fn each_limit_evicts_to_its_boundary_and_not_past_it() {
+        let sweep = Sweep::default;
+        let cases: [(&str, Sweep, usize, Reason); 11] = [
+            ("at budget", Sweep { max_size: Some(40), ..sweep() }, 0, Reason::OverBudget),
+            ("a byte over", Sweep { max_size: Some(39), ..sweep() }, 1, Reason::OverBudget),
+            ("exactly one", Sweep { max_size: Some(30), ..sweep() }, 1, Reason::OverBudget),
+            ("nothing left", Sweep { max_size: Some(0), ..sweep() }, 4, Reason::OverBudget),
+            ("no budget", Sweep { max_size: Some(u64::MAX), ..sweep() }, 0, Reason::OverBudget),
+            (
+                "low water",
+                Sweep { max_size: Some(39), low_water: "50%".parse().unwrap(), ..sweep() },
+                3,
+                Reason::OverBudget,
+            ),
+            (
+                "low water, not over",
+                Sweep { max_size: Some(40), low_water: "1%".parse().unwrap(), ..sweep() },
+                0,
+                Reason::OverBudget,
+            ),
+            ("age equal", Sweep { older_than: Some(3 * DAY), ..sweep() }, 2, Reason::OlderThan),
+            ("count", Sweep { max_entries: Some(3), ..sweep() }, 1, Reason::MaxEntries),
+            (
+                "free space there is",
+                Sweep { min_free: Some(FreeSpace::Bytes(100)), ..sweep() },
+                0,
+                Reason::MinFree,
+            ),
+            (
+                "free space there is not",
+                Sweep { min_free: Some(FreeSpace::Millionths(111_000)), ..sweep() },
+                2,
+                Reason::MinFree,
+            ),
+        ];
+        for (name, sweep, count, reason) in cases {
+            let (removed, unmet) = swept(four(), sweep);
+            let expected: Vec<_> = (0..count).map(|index| (index, reason)).collect();
+            assert_eq!((removed, unmet), (expected, vec![]), "{name}");
+        }
+    }
+
+    #[test]
+    fn ties_go_by_key_and_recorded_time_orders_even_in_the_future() {
+        let mut entries: Vec<Entry> = (0..3).map(|number| entry(number, 10, DAY)).collect();
+        entries[0].last_used = now() + 2 * DAY;
+        entries[2].last_used = now() + DAY;
+        let (removed, _) = swept(entries, Sweep { max_entries: Some(1), ..Sweep::default() });
+        assert_eq!(removed, [(1, Reason::MaxEntries), (2, Reason::MaxEntries)]);
+    }
+
+    #[test]
+    fn limits_are_taken_in_order_and_each_sees_what_the_earlier_left() {
+        let sweep = Sweep {
+            older_than: Some(4 * DAY),
+            max_entries: Some(2),
+            max_size: Some(19),
+            min_free: Some(FreeSpace::Bytes(135)),
+            ..Sweep::default()
+        };
+        let (removed, unmet) = swept(four(), sweep);
+        let reasons: Vec<Reason> = removed.iter().map(|&(_, reason)| reason).collect();
+        assert_eq!(
+            reasons,
+            [Reason::OlderThan, Reason::MaxEntries, Reason::OverBudget, Reason::MinFree]
+        );
+        assert_eq!(unmet, []);
+    }
+
+    #[test]
+    fn what_is_kept_lets_the_next_take_its_place_and_what_is_gone_counts() {
+        let budget = Policy::Sweep(Sweep { max_size: Some(30), ..Sweep::default() });
+        let kept = carry_out(&view(four()), &budget, |index| match index {
+            0 => Settled::Kept(Reason::Changed),
+            1 => Settled::Failed,
+            _ => Settled::Removed,
+        });
+        assert_eq!(kept, (vec![(2, Reason::OverBudget)], vec![]));
+        let gone = carry_out(&view(four()), &budget, |_| Settled::Gone);
+        assert_eq!(gone, (vec![], vec![]));
+    }
+
+    #[test]
+    fn pinned_bytes_that_reach_the_budget_alone_block_it_unless_told_otherwise() {
+        let entries =
+            || vec![entry(0, 10, 2 * DAY), pinned(entry(1, 20, DAY)), writing(entry(2, 5, DAY))];
+        let sweep =
+            |budget, best_effort| Sweep { max_size: Some(budget), best_effort, ..Sweep::default() };
+        assert_eq!(swept(entries(), sweep(25, false)), (vec![], vec![Limit::MaxSize]));
+        assert_eq!(swept(entries(), sweep(26, false)), (vec![(0, Reason::OverBudget)], vec![]));
+        assert_eq!(
+            swept(entries(), sweep(24, true)),
+            (vec![(0, Reason::OverBudget)], vec![Limit::MaxSize])
+        );
+        assert_eq!(swept(entries(), sweep(25, true)), (vec![(0, Reason::OverBudget)], vec![]));
+    }
+
+    #[test]
+    fn orphans_are_partial_unpinned_and_long_unwritten() {
+        let partial = |number, age| Entry { state: State::Partial, ..entry(number, 1, age) };
+        let second = Duration::from_secs(1);
+        let entries = vec![
+            partial(0, MIN_AGE),
+            partial(1, MIN_AGE - second),
+            pinned(partial(2, DAY)),
+            entry(3, 1, DAY),
+            Entry { last_written: now(), ..partial(4, DAY) },
+        ];
+        let policy = Policy::Orphans { min_age: MIN_AGE };
+        let (removed, _) = carry_out(&view(entries), &policy, |_| Settled::Removed);
+        assert_eq!(removed, [(0, Reason::Orphan)]);
+    }
+
+    #[test]
+    fn a_named_key_is_protected_by_locks_alone_and_by_nothing_when_forced() {
+        let entries =
+            || vec![writing(entry(0, 1, DAY)), pinned(entry(1, 1, DAY)), entry(2, 1, DAY)];
+        let invalidate = |which, force: bool| {
+            let policy = Policy::Invalidate { which, force: force.then(Forced::by_the_user) };
+            let (removed, _) = carry_out(&view(entries()), &policy, |_| Settled::Removed);
+            removed.into_iter().map(|(index, _)| index).collect::<Vec<_>>()
+        };
+        let named = || Which::Keys(vec![key(2), key(1), key(0), key(2), key(9)]);
+        assert_eq!(invalidate(named(), false), [2, 0]);
+        assert_eq!(invalidate(named(), true), [2, 1, 0]);
+        assert_eq!(invalidate(Which::All, false), [2]);
+        assert_eq!(invalidate(Which::All, true), [0, 1, 2]);
+    }
+
+    fn any_entry() -> impl Strategy<Value = (u64, u32, u8)> {
+        (0_u64..50, 0_u32..5, 0_u8..4)
+    }
+
+    proptest! {
+        /// The rule of `--max-size`, said once more: at or below the budget nothing; what cannot go
+        /// alone at or above it, nothing; else the oldest first until it fits.
+        #[test]
+        fn a_budget_evicts_what_the_rule_says(cache in prop::collection::vec(any_entry(), 0..12), budget in 0_u64..400) {
+            let entries: Vec<Entry> = cache.iter().enumerate().map(|(number, &(bytes, days, kind))| {
+                let entry = entry(number, bytes, days * DAY);
+                match kind {
+                    0 => pinned(entry),
+                    1 => writing(entry),
+                    _ => entry,
+                }
+            }).collect();
+            let total: u64 = cache.iter().map(|&(bytes, ..)| bytes).sum();
+            let stuck: u64 = cache.iter().filter(|&&(.., kind)| kind < 2).map(|&(bytes, ..)| bytes).sum();
+            let mut expected = Vec::new();
+            if total > budget && (stuck == 0 || stuck < budget) {
+                let mut oldest: Vec<usize> = (0..cache.len()).filter(|&number| cache[number].2 >= 2).collect();
+                oldest.sort_by_key(|&number| (std::cmp::Reverse(cache[number].1), number));
+                let mut left = total;
+                for number in oldest {
+                    if left > budget {
+                        left -= cache[number].0;
+                        expected.push((number, Reason::OverBudget));
+                    }
+                }
+            }
+            let (removed, _) = swept(entries, Sweep { max_size: Some(budget), ..Sweep::default() });
+            prop_assert_eq!(removed, expected);
+        }
     }
 }

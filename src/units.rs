@@ -106,6 +106,34 @@ impl FromStr for FreeSpace {
     }
 }
 
+/// A whole percentage from 1 to 100; `75%` or `75`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percent(u8);
+
+impl Percent {
+    /// All of it.
+    pub const ALL: Self = Self(100);
+
+    /// This share of `bytes`, rounded down.
+    pub fn of(self, bytes: u64) -> u64 {
+        u64::try_from(u128::from(bytes) * u128::from(self.0) / 100).unwrap_or(u64::MAX)
+    }
+}
+
+impl FromStr for Percent {
+    type Err = InvalidUnit;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUnit> {
+        let number = text.strip_suffix('%').unwrap_or(text);
+        number
+            .parse()
+            .ok()
+            .filter(|percent| (1..=100).contains(percent) && !number.starts_with('+'))
+            .map(Self)
+            .ok_or_else(|| InvalidUnit("not a whole percentage from 1 to 100".into()))
+    }
+}
+
 /// A span of time: `90s`, `10m`, `24h`, `7d` and combinations (`1h30m`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
@@ -220,6 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn percentages_go_from_1_to_100() {
+        assert_eq!(
+            "75%".parse::<Percent>().map(|percent| percent.of(u64::MAX / 3)),
+            Ok(u64::MAX / 4)
+        );
+        assert_eq!("100".parse(), Ok(Percent::ALL));
+        for text in ["0", "101", "-1", "+1", "1.5", "%", "", "10%%"] {
+            assert!(text.parse::<Percent>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
     fn durations_combine() {
         for (text, seconds) in [
             ("90s", 90),
@@ -252,6 +292,7 @@ mod tests {
         fn no_text_makes_a_parser_panic(text in ".{0,40}") {
             let _ = text.parse::<Size>();
             let _ = text.parse::<FreeSpace>();
+            let _ = text.parse::<Percent>();
             let _ = text.parse::<Span>();
             let _ = text.parse::<crate::key::Key>();
         }

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use crate::deep;
 use crate::events::{self, Event, EventKind};
 use crate::evict::{self, Look, Removal};
 use crate::fault::{Fault, FaultCode};
@@ -322,7 +323,11 @@ fn check(
         }
         None => found(FaultCode::MissingInit, &init, "is not there".into()),
     }
-    faults.extend(video.segment_faults(checks.segments));
+    let last = video.last_segment(checks.segments);
+    faults.extend(video.segment_faults(last));
+    if checks.deep {
+        faults.extend(deep::check(top.as_fd(), path, last.unwrap_or(0))?);
+    }
     Ok(faults)
 }
 
@@ -408,13 +413,17 @@ impl Video {
         Ok(())
     }
 
-    fn segment_faults(&mut self, expected: Option<u64>) -> Vec<Fault> {
-        self.segments.sort_unstable_by_key(|&(number, _)| number);
-        let highest_found = self.segments.last().map(|&(number, _)| number);
-        let last = match expected {
+    /// The number that the last segment has, or should have.
+    fn last_segment(&self, expected: Option<u64>) -> Option<u64> {
+        let highest_found = self.segments.iter().map(|&(number, _)| number).max();
+        match expected {
             Some(count) => count.checked_sub(1),
             None => highest_found.max(self.highest_named),
-        };
+        }
+    }
+
+    fn segment_faults(&mut self, last: Option<u64>) -> Vec<Fault> {
+        self.segments.sort_unstable_by_key(|&(number, _)| number);
         let Some(last) = last else {
             let file = layout::VIDEO.into();
             return vec![Fault {
@@ -423,7 +432,7 @@ impl Video {
                 detail: "holds no segment".into(),
             }];
         };
-        if highest_found.is_none() {
+        if self.segments.is_empty() {
             let detail = format!("holds no segment, of {}", u128::from(last) + 1);
             return vec![Fault { code: FaultCode::NoSegments, file: layout::VIDEO.into(), detail }];
         }
@@ -506,7 +515,7 @@ mod tests {
         expected: Option<u64>,
     ) -> Vec<(FaultCode, String)> {
         let mut video = Video { segments: segments.to_vec(), highest_named, ..Video::default() };
-        let faults = video.segment_faults(expected);
+        let faults = video.segment_faults(video.last_segment(expected));
         faults.into_iter().map(|fault| (fault.code, fault.file.display().to_string())).collect()
     }
 

@@ -289,6 +289,33 @@ pub(crate) fn skipped_mount(root: &Root, key: Key) -> String {
     format!("{}: skipped: something is mounted on or under it", root.entry_path(key).display())
 }
 
+/// What a look at an entry's directory and marker alone tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Glance {
+    pub(crate) identity: (u64, u64),
+    pub(crate) last_used: SystemTime,
+    pub(crate) state: State,
+}
+
+/// Looks at the directory and the marker of an entry, and at none of its files; `None` if there is no
+/// entry of that name.
+pub(crate) fn glance(root: &Root, key: Key) -> Result<Option<Glance>, Problem> {
+    let unreadable =
+        |e: Errno| Problem::new(root.entry_path(key), "cannot read", io::Error::from(e));
+    let top = match fd::open_dir(root.fd(), &*key.to_string()) {
+        Ok(top) => top,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let stat = rustix::fs::fstat(&top).map_err(unreadable)?;
+    let state = match fd::stat(&top, layout::COMPLETE) {
+        Ok(_) => State::Sealed,
+        Err(Errno::NOENT) => State::Partial,
+        Err(error) => return Err(unreadable(error)),
+    };
+    Ok(Some(Glance { identity: identity(&stat), last_used: modified(&stat), state }))
+}
+
 /// Looks at one entry; `None` if there is none of that name (any more). The pin is not looked at.
 pub(crate) fn look(root: &Root, key: Key, buffer: &mut Buffer) -> Result<Option<Entry>, Problem> {
     let name = key.to_string();

@@ -1,16 +1,18 @@
 //! `sweep`: evict down to the limits.
 
 use hls_cache::maintain::Options;
-use hls_cache::plan::{MIN_AGE, Percent, Policy, Sweep};
-use hls_cache::units::{Size, Span, human_size};
+use hls_cache::plan::{MIN_AGE, Policy, Sweep};
+use hls_cache::units::{Percent, Size, Span, human_size};
 
 use super::{Context, Stop, environment, maintain};
 use crate::cli::SweepArgs;
 use crate::exit::Exit;
 
+const KEEP_RECENT: &str = "HLS_CACHE_KEEP_RECENT";
+
 pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
-    let args = with_environment(args)?;
     let mut warnings = Vec::new();
+    let args = with_environment(args, &mut warnings)?;
     let Size(least) = args.min_budget;
     let max_size = args.max_size.map(|Size(budget)| {
         if budget < least {
@@ -26,7 +28,7 @@ pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
         older_than: args.older_than.map(|Span(age)| age),
         max_entries: args.max_entries,
         max_size,
-        low_water: Percent(args.low_water.unwrap_or(100)),
+        low_water: args.low_water.unwrap_or(Percent::ALL),
         min_free: args.min_free,
         keep_recent: args.keep_recent.map_or_else(Default::default, |Span(age)| age),
         min_age: args.min_age.map_or(MIN_AGE, |Span(age)| age),
@@ -42,7 +44,7 @@ pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
 }
 
 /// Limits of the environment apply only when the command line names none.
-fn with_environment(mut args: SweepArgs) -> Result<SweepArgs, Stop> {
+fn with_environment(mut args: SweepArgs, warnings: &mut Vec<String>) -> Result<SweepArgs, Stop> {
     let names_none = |args: &SweepArgs| {
         args.max_size.is_none()
             && args.min_free.is_none()
@@ -52,9 +54,13 @@ fn with_environment(mut args: SweepArgs) -> Result<SweepArgs, Stop> {
     if names_none(&args) {
         args.max_size = environment("HLS_CACHE_MAX_SIZE")?;
         args.min_free = environment("HLS_CACHE_MIN_FREE")?;
-        args.keep_recent = args
-            .keep_recent
-            .map_or_else(|| environment("HLS_CACHE_KEEP_RECENT"), |age| Ok(Some(age)))?;
+        args.keep_recent =
+            args.keep_recent.map_or_else(|| environment(KEEP_RECENT), |age| Ok(Some(age)))?;
+    } else if args.keep_recent.is_none()
+        && std::env::var_os(KEEP_RECENT).is_some_and(|value| !value.is_empty())
+    {
+        // A protection must not go unnoticed.
+        warnings.push(format!("{KEEP_RECENT} does not apply, because the command line names a limit; give --keep-recent"));
     }
     if names_none(&args) {
         return Err(Stop::Usage(

@@ -1,0 +1,68 @@
+//! A run held at one system call, so that a test can change the world between two steps of it.
+
+use std::fs;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::need;
+use super::run::{Invocation, Run};
+use super::snapshot::Snapshot;
+
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// A run that strace(1) has stopped.
+pub struct Paused<'a> {
+    invocation: Invocation<'a>,
+    before: Snapshot,
+    strace: Child,
+    tool: Pid,
+    _trace: TempDir,
+}
+
+impl<'a> Invocation<'a> {
+    /// Runs the tool until it has first made this system call on `path`, written as the tool writes
+    /// it. `None`, said loudly, where processes cannot be traced.
+    pub fn pause_at(self, call: &str, path: &str) -> Option<Paused<'a>> {
+        if !need::tool("strace") {
+            return None;
+        }
+        let directory = tempfile::tempdir().expect("tempdir");
+        let trace = directory.path().join("trace");
+        let inject = format!("inject={call}:signal=STOP:when=1");
+        let output = trace.to_str().expect("UTF-8");
+        let before = self.snapshot();
+        let invocation = self.under(["strace", "-f", "-o", output, "-P", path, "-e", &inject]);
+        let mut strace = invocation
+            .process()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("strace");
+        let began = Instant::now();
+        let tool = loop {
+            let log = fs::read_to_string(&trace).unwrap_or_default();
+            if let Some(line) = log.lines().find(|line| line.contains("stopped by SIGSTOP")) {
+                let pid = line.split(' ').next().expect("a pid").parse().expect("a pid");
+                break Pid::from_raw(pid).expect("a pid");
+            }
+            let ended = strace.try_wait().expect("wait").is_some();
+            assert!(!ended && began.elapsed() < TIME_LIMIT, "no {call} on {path}:\n{log}");
+            thread::yield_now();
+        };
+        Some(Paused { invocation, before, strace, tool, _trace: directory })
+    }
+}
+
+impl<'a> Paused<'a> {
+    /// Lets the tool go on to its end. What the test did meanwhile counts as done by the run.
+    pub fn resume(self) -> Run<'a> {
+        kill_process(self.tool, Signal::CONT).expect("SIGCONT");
+        let output = self.strace.wait_with_output().expect("wait");
+        self.invocation.ended(self.before, output)
+    }
+}

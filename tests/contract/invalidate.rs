@@ -1,0 +1,168 @@
+//! `invalidate`: what the user names goes, and nothing else, unless somebody is watching it.
+
+use serde_json::json;
+
+use crate::common::{Age, Size, TestCache, decisions, key, name_of};
+
+fn three() -> TestCache {
+    TestCache::new().sealed("a", 10.kib(), 1.minutes()).sealed("b", 20.kib(), 5.days()).partial(
+        "p",
+        5.kib(),
+        5.days(),
+    )
+}
+
+#[test]
+fn the_named_entries_go_whatever_their_age_and_state() {
+    let cache = three();
+    let run = cache.run(["invalidate", "--json", &key("a"), &key("p")]).success();
+    let run = run.removed_only(["a", "p"]);
+    let invalidated = |name: &str| (name.to_owned(), "invalidated".to_owned());
+    assert_eq!(decisions(&run.json(), "removed"), [invalidated("a"), invalidated("p")]);
+    assert_eq!(run.json()["freed_bytes"], 15.kib());
+    assert_eq!(run.json()["removed"], 2);
+}
+
+#[test]
+fn one_invalid_key_and_nothing_is_removed() {
+    let seventeen = key("a") + "0";
+    for bad in ["6100000000000g00", "610000000000000", &seventeen, "6A00000000000000", "", "a/../b"]
+    {
+        for keys in [[&key("a"), bad], [bad, &key("a")]] {
+            let cache = three();
+            let run = cache.run(["--json", "invalidate", keys[0], keys[1]]);
+            run.code(2).no_stdout().untouched().complains_of(bad);
+            let stdin = keys.join("\n") + "\n";
+            if !bad.is_empty() {
+                let run = cache.command(["invalidate", "--stdin"]).stdin(stdin).run();
+                run.code(2).no_stdout().untouched().complains_of(bad);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_absent_entry_is_a_success_and_is_said() {
+    let cache = three();
+    let run = cache.run(["invalidate", "--json", &key("nothing"), &key("b")]).success();
+    let json = run.removed_only(["b"]).json();
+    let absent: Vec<_> = json["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["action"] == "absent")
+        .map(|entry| name_of(entry["key"].as_str().unwrap()))
+        .collect();
+    assert_eq!(absent, ["nothing"]);
+    assert_eq!(json["removed"], 1);
+}
+
+#[test]
+fn a_pinned_entry_is_left_and_that_is_a_finding() {
+    let cache = three().pinned("a");
+    let run = cache.run(["invalidate", "--json", &key("a"), &key("b")]).code(3);
+    let run = run.removed_only(["b"]);
+    assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "pinned".into())]);
+}
+
+#[test]
+fn force_removes_a_pinned_entry() {
+    let cache = three().pinned("a");
+    let run = cache.run(["invalidate", "--force", "--json", &key("a")]).success();
+    let run = run.removed_only(["a"]);
+    assert_eq!(decisions(&run.json(), "removed"), [("a".into(), "invalidated".into())]);
+}
+
+#[test]
+fn a_named_entry_is_protected_by_locks_alone_and_all_spares_what_is_being_written() {
+    let cache = three().partial("w", 5.kib(), 1.minutes());
+    let run = cache.run(["invalidate", "--all", "--json", "-v"]).success();
+    let run = run.removed_only(["a", "b", "p"]);
+    assert_eq!(decisions(&run.json(), "kept"), [("w".into(), "writing".into())]);
+    cache.run(["invalidate", &key("w")]).success().removed_only(["w"]);
+}
+
+#[test]
+fn all_leaves_what_is_pinned_and_that_is_a_finding() {
+    three().pinned("a").run(["invalidate", "--all"]).code(3).removed_only(["b", "p"]);
+    three()
+        .pinned("a")
+        .run(["invalidate", "--all", "--force"])
+        .success()
+        .removed_only(["a", "b", "p"]);
+    TestCache::new().run(["invalidate", "--all"]).success();
+}
+
+#[test]
+fn keys_come_from_stdin_one_a_line() {
+    let cache = three();
+    let stdin = format!("{}\n{}", key("a"), key("b"));
+    cache.command(["invalidate", "--stdin"]).stdin(stdin).run().success().removed_only(["a", "b"]);
+}
+
+#[test]
+fn a_key_given_twice_is_removed_once() {
+    let cache = three();
+    let json = cache.run(["invalidate", "--json", &key("a"), &key("a")]).success();
+    assert_eq!(json.removed_only(["a"]).json()["freed_bytes"], 10.kib());
+}
+
+#[test]
+fn a_dry_run_says_what_would_go_exits_alike_and_changes_nothing() {
+    let cache = three().pinned("a");
+    let run = cache.run(["invalidate", "--json", "-n", &key("a"), &key("b")]).code(3).untouched();
+    assert_eq!(decisions(&run.json(), "would-remove"), [("b".into(), "invalidated".into())]);
+    assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "pinned".into())]);
+    assert_eq!(run.json()["dry_run"], true);
+
+    cache.run(["invalidate", "-n", "--all", "--force"]).success().untouched();
+    cache.run(["invalidate", "-n", &key("absent")]).success().untouched();
+}
+
+#[test]
+fn without_a_key_stdin_or_all_nothing_is_meant() {
+    three().run(["invalidate"]).code(2).no_stdout().untouched();
+    three().run(["invalidate", "--force"]).code(2).no_stdout().untouched();
+}
+
+#[test]
+fn keys_stdin_and_all_exclude_each_other() {
+    let a = key("a");
+    let conflicts: [&[&str]; 3] = [&["--all", &a], &["--stdin", &a], &["--all", "--stdin"]];
+    for conflict in conflicts {
+        three().run([&["invalidate"], conflict].concat()).code(2).no_stdout().untouched();
+    }
+}
+
+#[test]
+fn no_environment_variable_forces_or_widens() {
+    let cache = three()
+        .pinned("a")
+        .env("HLS_CACHE_FORCE", "1")
+        .env("HLS_CACHE_ALL", "1")
+        .env("HLS_CACHE_FIX", "1")
+        .without("b", "video/init.mp4");
+    cache.run(["invalidate", &key("a")]).code(3).removed_only([]);
+    cache.run(["invalidate"]).code(2).untouched();
+    cache.run(["verify"]).code(3).untouched();
+}
+
+#[test]
+fn an_entry_that_leads_outside_is_removed_and_outside_is_not() {
+    let cache = three()
+        .outside("far")
+        .link(format!("{}/link", key("a")), "../../far")
+        .without("a", "video")
+        .link(format!("{}/video", key("a")), "../../far");
+    cache.run(["invalidate", &key("a")]).success().removed_only(["a"]);
+}
+
+#[test]
+fn bytes_before_and_after_are_the_disk_s() {
+    let cache = three();
+    let json = cache.run(["invalidate", "--json", &key("b")]).success().json();
+    assert_eq!(json["before"]["bytes"], 35.kib());
+    assert_eq!(json["after"]["bytes"], TestCache::usage(&cache.entry_path("a")).0 + 5.kib());
+    assert_eq!(json["before"]["entries"], json!(3));
+    assert_eq!(json["after"]["entries"], json!(2));
+}

@@ -1,0 +1,167 @@
+//! The shape of every report, where it goes, and the exit status that goes with it.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::common::{Age, Run, Size, TestCache, key};
+
+fn cache() -> TestCache {
+    TestCache::new().sealed("a", 10.kib(), 5.days()).sealed("b", 10.kib(), 4.days()).partial(
+        "p",
+        10.kib(),
+        5.days(),
+    )
+}
+
+#[test]
+fn every_object_says_what_it_is_about() {
+    let a = key("a");
+    let commands: [(&str, &[&str]); 6] = [
+        ("stats", &[]),
+        ("verify", &[]),
+        ("sweep", &["--max-size", "1G"]),
+        ("gc-orphans", &[]),
+        ("invalidate", &[&a]),
+        ("invalidate", &["-n", "--all"]),
+    ];
+    for (command, options) in commands {
+        let cache = cache();
+        let json = cache.run([&["--json", command], options].concat()).success().json();
+        assert_eq!(json["schema_version"], 1);
+        assert_eq!(json["command"], command);
+        let root = cache.root().canonicalize().unwrap();
+        assert_eq!(json["root"], *root.to_str().unwrap());
+        assert_eq!((&json["warnings"], &json["errors"]), (&json!([]), &json!([])), "{command}");
+    }
+}
+
+#[test]
+fn the_removing_commands_share_one_shape() {
+    let commands: [&[&str]; 3] = [
+        &["sweep", "--max-size", "0", "--min-budget", "0"],
+        &["gc-orphans"],
+        &["invalidate", "--all"],
+    ];
+    let has = |json: &Value, fields: &[&str]| {
+        for field in fields {
+            assert!(json.get(field).is_some(), "no {field} in {json}");
+        }
+    };
+    for command in commands {
+        let json = cache().run([&["--json"], command].concat()).json();
+        has(
+            &json,
+            &[
+                "dry_run",
+                "before",
+                "after",
+                "pinned",
+                "writing",
+                "removed",
+                "freed_bytes",
+                "failed",
+            ],
+        );
+        for totals in ["before", "after"] {
+            has(&json[totals], &["entries", "bytes", "allocated_bytes"]);
+        }
+        let fields = [
+            "key",
+            "action",
+            "reason",
+            "state",
+            "bytes",
+            "allocated_bytes",
+            "last_used",
+            "age_seconds",
+        ];
+        let entries = json["entries"].as_array().unwrap();
+        assert!(!entries.is_empty());
+        for entry in entries {
+            has(entry, &fields);
+            let time = entry["last_used"].as_str().unwrap();
+            assert!(time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok(), "{time}");
+        }
+        if command[0] == "sweep" {
+            has(&json, &["limits", "unmet", "target_met"]);
+            has(&json["limits"], &["max_size", "max_entries", "min_free", "older_than_seconds"]);
+        }
+    }
+}
+
+#[test]
+fn exit_statuses() {
+    let a = key("a");
+    let sweep = ["sweep", "--max-size", "0", "--min-budget", "0"];
+    let none = key("none");
+    let damaged = || cache().without("a", "video/init.mp4");
+    let cases: [(&str, TestCache, &[&str], i32); 14] = [
+        ("nothing to do", cache(), &["sweep", "--max-size", "1T"], 0),
+        ("swept", cache(), &sweep, 0),
+        ("limit not met", cache().pinned("a"), &sweep, 3),
+        ("no damage", cache(), &["verify"], 0),
+        ("damage", damaged(), &["verify"], 3),
+        ("damage, fixed", damaged(), &["verify", "--fix"], 3),
+        ("key absent", cache(), &["verify", &none], 3),
+        ("orphan pinned", cache().pinned("p"), &["gc-orphans"], 0),
+        ("invalidated", cache(), &["invalidate", &a], 0),
+        ("nothing to invalidate", cache(), &["invalidate", &none], 0),
+        ("invalidate pinned", cache().pinned("a"), &["invalidate", &a], 3),
+        ("dry, pinned", cache().pinned("a"), &["invalidate", &a, "-n"], 3),
+        ("lock is a directory", cache().dir(format!(".{a}.pin")), &["invalidate", &a], 1),
+        ("no limit", cache(), &["sweep"], 2),
+    ];
+    for (what, cache, args, code) in cases {
+        println!("{what}");
+        cache.run(args).code(code);
+    }
+}
+
+#[test]
+fn an_error_wins_over_a_finding_and_the_rest_is_still_done() {
+    let cache = cache().pinned("a").dir(format!(".{}.pin", key("b")));
+    let run = cache.run(["--json", "invalidate", &key("a"), &key("b"), &key("p")]).code(1);
+    let json = run.removed_only(["p"]).json();
+    assert_eq!(json["errors"].as_array().unwrap().len(), 1);
+    assert_eq!(json["removed"], 1);
+}
+
+#[test]
+fn a_root_that_cannot_be_read_is_an_error_in_the_report() {
+    let cache = cache();
+    let missing = cache.outside_path("unmounted");
+    let missing = missing.to_str().unwrap();
+    let run = cache.bare(["--json", "--root", missing, "stats"]).run().code(1);
+    let json = run.json();
+    assert_eq!((&json["schema_version"], &json["command"]), (&json!(1), &json!("stats")));
+    assert_eq!(json["errors"][0]["path"], missing);
+    assert!(json["errors"][0]["message"].is_string());
+}
+
+#[test]
+fn results_are_on_stdout_and_diagnostics_are_not() {
+    let warned = |run: Run<'_>| {
+        assert!(!run.stderr().is_empty(), "the warning\n{run}");
+        run.json();
+    };
+    warned(cache().run(["--json", "sweep", "--max-size", "1K"]).success());
+    let clean = cache();
+    clean.run(["--json", "stats"]).success().no_stderr();
+    clean.run(["-q", "sweep", "--max-size", "1T"]).success().no_stderr();
+}
+
+#[test]
+fn a_closed_stdout_ends_quietly_and_what_was_asked_for_is_done() {
+    for command in [&["invalidate", "--all"][..], &["--json", "-v", "sweep", "--max-entries", "0"]]
+    {
+        let cache = cache();
+        let mut process = cache.command(command).process();
+        let mut child = process.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert!(matches!(output.status.code(), Some(0) | None), "{}", output.status);
+        assert!(!cache.has("a") && !cache.has("b") && !cache.has("p"));
+    }
+}

@@ -1,0 +1,240 @@
+//! `stats`: what is there, counted against an independent walk.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use walkdir::WalkDir;
+
+use crate::common::{Age, Size, TestCache, key, name_of};
+
+fn stats(cache: &TestCache, options: &[&str]) -> Value {
+    cache.run([&["--json", "stats"], options].concat()).success().untouched().json()
+}
+
+fn mixed() -> TestCache {
+    TestCache::new()
+        .sealed("a", 10.kib(), 5.days())
+        .allocated("b", 300.kib(), 1.days())
+        .partial("p", 7.kib(), 3.days())
+        .partial("w", 9.kib(), 2.minutes())
+        .in_entry("a", "subs/sub-0.vtt", b"WEBVTT\n")
+        .in_entry("a", "unknown/deep/file", b"12345")
+        .used("a", 5.days())
+        .pinned("b")
+}
+
+/// Seconds since 1970 of a time in a report.
+fn seconds(time: &Value) -> i64 {
+    let time = time.as_str().expect("a time");
+    assert!(time.ends_with('Z'), "{time} is not UTC");
+    time.parse::<jiff::Timestamp>().expect("RFC 3339").as_second()
+}
+
+#[test]
+fn the_totals_are_those_of_an_independent_walk() {
+    let cache = mixed();
+    let json = stats(&cache, &[]);
+    let entries = ["a", "b", "p", "w"].map(|name| cache.entry_path(name));
+    let files = entries
+        .iter()
+        .flat_map(WalkDir::new)
+        .filter(|found| !found.as_ref().unwrap().file_type().is_dir());
+    let (bytes, allocated) = entries
+        .iter()
+        .map(|path| TestCache::usage(path))
+        .fold((0, 0), |sum, usage| (sum.0 + usage.0, sum.1 + usage.1));
+    assert_eq!(json["entries"], 4);
+    assert_eq!((&json["sealed"], &json["partial"]), (&json!(2), &json!(2)));
+    assert_eq!(json["files"], files.count());
+    assert_eq!(json["bytes"], bytes);
+    assert_eq!(json["allocated_bytes"], allocated);
+    assert_eq!(json["pinned"], json!({"entries": 1, "bytes": 300.kib()}));
+    assert_eq!(json["writing"], json!({"entries": 1, "bytes": 9.kib()}));
+    let used = |name| fs::metadata(cache.entry_path(name)).unwrap().mtime();
+    assert_eq!(seconds(&json["oldest_used"]), used("a"));
+    // "w" is as young as its making; its directory is what counts.
+    assert_eq!(seconds(&json["newest_used"]), used("w"));
+}
+
+#[test]
+fn symlinks_count_as_themselves() {
+    let cache = TestCache::new().outside("far").sealed("a", 10.kib(), 1.days());
+    let cache = cache.link(format!("{}/video/link", key("a")), "../../../far/precious");
+    assert_eq!(stats(&cache, &[])["bytes"], 10.kib() + "../../../far/precious".len() as u64);
+}
+
+#[test]
+fn an_empty_cache_has_zeros_and_unknowns() {
+    let json = stats(&TestCache::new(), &[]);
+    for zero in ["entries", "sealed", "partial", "files", "bytes", "foreign", "events_skipped"] {
+        assert_eq!(json[zero], 0, "{zero}");
+    }
+    let unknown =
+        ["oldest_used", "newest_used", "hits", "misses", "hit_rate_percent", "limit_bytes"];
+    for unknown in unknown {
+        assert_eq!(json.get(unknown), Some(&Value::Null), "{unknown}");
+    }
+    assert_eq!(json["trash"], json!({"entries": 0, "bytes": 0}));
+}
+
+#[test]
+fn the_limit_is_the_one_that_is_asked_about() {
+    assert_eq!(stats(&mixed(), &["--max-size", "10GiB"])["limit_bytes"], 10u64 << 30);
+}
+
+#[test]
+fn trash_and_foreign_names_are_counted_and_are_no_entries() {
+    let cache = mixed()
+        .trash("old")
+        .file("README", b"foreign")
+        .dir(".trash.old")
+        .file(format!(".{}.pin", key("a")), b"")
+        .file(format!(".{}.write", key("a")), b"")
+        .file(".maintenance.lock", b"")
+        .events("");
+    let json = stats(&cache, &[]);
+    assert_eq!(json["trash"], json!({"entries": 1, "bytes": 7}));
+    assert_eq!(json["foreign"], 2);
+    assert_eq!(json["entries"], 4);
+}
+
+#[test]
+fn entries_lists_each_with_its_two_times() {
+    let cache = mixed().used("p", 2.hours());
+    let json = stats(&cache, &["--entries"]);
+    let list = json["list"].as_array().unwrap();
+    assert_eq!(list.len(), 4);
+    let of = |name| list.iter().find(|entry| entry["key"] == key(name)).unwrap();
+    let now =
+        i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
+            .unwrap();
+    let p = of("p");
+    assert_eq!((&p["state"], &p["pinned"]), (&json!("partial"), &json!(false)));
+    assert_eq!((&of("b")["state"], &of("b")["pinned"]), (&json!("sealed"), &json!(true)));
+    assert_eq!((&p["bytes"], &p["files"]), (&json!(7.kib()), &json!(5)));
+    let allocated = TestCache::usage(&cache.entry_path("b")).1;
+    assert_eq!(of("b")["allocated_bytes"], allocated);
+    let age = |time: &Value| now - seconds(time);
+    assert!((7200..7800).contains(&age(&p["last_used"])), "{p}");
+    assert!((3 * 86400..3 * 86400 + 600).contains(&age(&p["last_written"])), "{p}");
+    assert!(stats(&cache, &[]).get("list").is_none_or(Value::is_null), "only with --entries");
+}
+
+#[test]
+fn the_list_is_sorted_as_asked() {
+    let cache = TestCache::new()
+        .sealed("b", 30.kib(), 1.days())
+        .sealed("a", 20.kib(), 2.days())
+        .sealed("c", 10.kib(), 3.days())
+        .sealed("d", 40.kib(), 4.days());
+    let order = |sort: &str| {
+        let json = stats(&cache, &["--entries", "--sort", sort]);
+        let list = json["list"].as_array().unwrap();
+        list.iter().map(|entry| name_of(entry["key"].as_str().unwrap())).collect::<String>()
+    };
+    assert_eq!(order("key"), "abcd");
+    // Which end comes first is not said; that it is one order is.
+    assert!(["dcab", "bacd"].contains(&&*order("used")), "{}", order("used"));
+    assert!(["cabd", "dbac"].contains(&&*order("size")), "{}", order("size"));
+    cache.run(["stats", "--entries", "--sort", "colour"]).code(2).complains_of("colour");
+}
+
+#[test]
+fn the_hit_rate_is_rounded_half_up() {
+    for (hits, misses, rate) in
+        [(1, 1, 50), (2, 1, 67), (1, 2, 33), (1, 199, 1), (1, 7, 13), (0, 3, 0)]
+    {
+        let cache = TestCache::new();
+        let log = cache.event("hit", "a", 2.days()).repeat(hits)
+            + &cache.event("miss", "a", 2.days()).repeat(misses);
+        let json = stats(&cache.events(&log), &[]);
+        assert_eq!((&json["hits"], &json["misses"]), (&json!(hits), &json!(misses)));
+        assert_eq!(json["hit_rate_percent"], rate, "{hits} of {}", hits + misses);
+    }
+}
+
+#[test]
+fn the_last_day_is_counted_apart() {
+    let cache = TestCache::new();
+    let log = cache.event("hit", "a", 25.hours()).repeat(3)
+        + &cache.event("hit", "a", 23.hours())
+        + &cache.event("miss", "b", 1.hours()).repeat(3);
+    let json = stats(&cache.events(&log), &[]);
+    assert_eq!((&json["hits"], &json["misses"]), (&json!(4), &json!(3)));
+    assert_eq!(json["hit_rate_percent"], 57);
+    assert_eq!(json["last_24h"], json!({"hits": 1, "misses": 3, "hit_rate_percent": 25}));
+}
+
+#[test]
+fn rates_are_unknown_and_not_zero_without_a_hit_or_miss() {
+    let cache = TestCache::new();
+    let log = cache.event("evict", "a", 1.hours()) + &cache.event("invalidate", "a", 1.hours());
+    let json = stats(&cache.events(&log), &[]);
+    for unknown in ["hits", "misses", "hit_rate_percent"] {
+        assert_eq!(json.get(unknown), Some(&Value::Null), "{unknown}");
+    }
+    assert_eq!(json["last_24h"].get("hit_rate_percent").unwrap_or(&Value::Null), &Value::Null);
+    assert_eq!(json["events_skipped"], 0);
+}
+
+#[test]
+fn lines_that_do_not_parse_are_skipped_and_counted() {
+    let cache = TestCache::new();
+    let good = cache.event("hit", "a", 1.hours());
+    let sized = good.trim_end().to_owned() + " 12345\n";
+    let bad = [
+        "nonsense\n",
+        "1700000000 hit\n",
+        "1700000000 hit 61\n",
+        "soon hit 6100000000000000\n",
+        "1700000000 HIT 6100000000000000\n",
+        "1700000000 watched 6100000000000000\n",
+        "1700000000 miss 6100000000000000 many\n",
+        "\n",
+        // A write that was torn.
+        "17000",
+    ];
+    let log = good + &sized + &bad.concat();
+    let json = stats(&cache.events(&log), &[]);
+    assert_eq!(json["hits"], 2);
+    assert_eq!(json["events_skipped"], bad.len());
+}
+
+#[test]
+fn a_log_that_is_not_text_is_skipped_too() {
+    let cache = TestCache::new();
+    let log = [cache.event("miss", "a", 1.hours()).as_bytes(), b"\xff\xfe\0\n"].concat();
+    let json = stats(&cache.file(".events.log", &log), &[]);
+    assert_eq!((&json["misses"], &json["events_skipped"]), (&json!(1), &json!(1)));
+}
+
+#[test]
+fn a_text_file_for_a_collector_is_whole_and_alone() {
+    let cache = mixed().outside("collector");
+    let dir = cache.outside_path("collector");
+    let file = dir.join("hls.prom");
+    fs::write(&file, "the last run's\n").unwrap();
+    let path = file.to_str().unwrap();
+    cache.run(["stats", "--textfile", path]).success().kept(["a", "b", "p", "w"]);
+    let metrics = fs::read_to_string(&file).unwrap();
+    let declared = |text: &str| text.matches("# TYPE ").count();
+    let printed = cache.run(["stats", "--prometheus"]).success().stdout();
+    assert!(declared(&metrics) > 0 && metrics.ends_with('\n'), "{metrics}");
+    assert_eq!(declared(&metrics), declared(&printed));
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 2, "no temporary file is left");
+
+    let nowhere = dir.join("missing/hls.prom");
+    let nowhere = nowhere.to_str().unwrap();
+    cache.run(["stats", "--textfile", nowhere]).code(1).untouched().complains_of(nowhere);
+}
+
+#[test]
+fn people_get_something_to_read_in_every_form() {
+    let cache = mixed();
+    for options in [&[][..], &["--entries"], &["--histogram"], &["--prometheus"]] {
+        let run = cache.run([&["stats"], options].concat()).success().untouched();
+        assert!(!run.stdout().is_empty(), "{options:?}");
+    }
+}

@@ -1,0 +1,308 @@
+//! `verify`: a sealed entry is whole, or the file that is not is named.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::{Value, json};
+
+use crate::common::{Age, Run, SEGMENTS, Size, TestCache, key, name_of, need};
+
+/// `(status, [(code, file)])` of one entry of the report.
+fn finding(json: &Value, name: &str) -> (String, Vec<(String, String)>) {
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let entries = json["entries"].as_array().expect("entries");
+    let entry = entries.iter().find(|entry| entry["key"] == key(name)).expect("reported");
+    let faults = entry["faults"].as_array().expect("faults");
+    let faults = faults.iter().map(|fault| (text(&fault["code"]), text(&fault["file"])));
+    (text(&entry["status"]), faults.collect())
+}
+
+fn verify<'c>(cache: &'c TestCache, options: &[&str]) -> Run<'c> {
+    cache.run([&["--json", "verify"], options].concat())
+}
+
+/// The entry is damaged in exactly these ways.
+#[track_caller]
+fn assert_damage(run: &Run<'_>, name: &str, faults: &[(&str, &str)]) {
+    let faults = faults.iter().map(|(code, file)| ((*code).into(), (*file).into())).collect();
+    assert_eq!(finding(&run.json(), name), ("damaged".into(), faults), "{run}");
+}
+
+#[test]
+fn what_ffmpeg_wrote_is_whole() {
+    let cache = TestCache::new().real("a");
+    let a = key("a");
+    for options in [&[][..], &["--deep"], &[&a], &[&a, "--segments", "5"], &["--deep", &a]] {
+        let run = verify(&cache, options).success().untouched();
+        let json = run.json();
+        assert_eq!((&json["checked"], &json["healthy"]), (&json!(1), &json!(1)), "{options:?}");
+        assert_eq!((&json["damaged"], &json["unsealed"]), (&json!(0), &json!(0)), "{options:?}");
+    }
+}
+
+#[test]
+fn each_file_that_is_missing_or_empty_is_damage_and_is_named() {
+    let cases = [
+        ("video/init.mp4", "missing-init", "empty-init"),
+        ("video/seg-0.m4s", "missing-segment", "empty-segment"),
+        ("video/seg-2.m4s", "missing-segment", "empty-segment"),
+        ("video/seg-4.m4s", "missing-segment", "empty-segment"),
+    ];
+    for (file, missing, empty) in cases {
+        for deep in [&[][..], &["--deep"]] {
+            let cache = TestCache::new().real("a").without("a", file).real("b");
+            let run = verify(&cache, deep).code(3).untouched();
+            assert_damage(&run, "a", &[(missing, file)]);
+            assert_eq!(run.json()["damaged"], 1);
+            assert_eq!(run.json()["healthy"], 1);
+
+            let cache = TestCache::new().real("a").emptied("a", file);
+            let run = verify(&cache, deep).code(3).untouched();
+            assert_damage(&run, "a", &[(empty, file)]);
+            cache.run(["verify"]).code(3);
+            let human = cache.run(["verify"]);
+            assert!(human.stdout().contains(file), "{human}");
+        }
+    }
+}
+
+#[test]
+fn the_last_segment_is_known_from_any_playlist_or_from_the_user() {
+    let last = "video/seg-4.m4s";
+    let cache = TestCache::new().real("a").without("a", last).without("a", "video/ffmpeg-0.m3u8");
+    verify(&cache, &[]).success();
+    let run = verify(&cache, &[&key("a"), "--segments", "5"]).code(3);
+    assert_damage(&run, "a", &[("missing-segment", last)]);
+
+    let cache = cache.in_entry("a", "video/ffmpeg-3.m3u8", b"#EXTM3U\n#EXTINF:2.0,\nseg-4.m4s\n");
+    assert_damage(&verify(&cache, &[]).code(3), "a", &[("missing-segment", last)]);
+}
+
+#[test]
+fn a_segment_beyond_the_playlist_still_has_to_be_reached_without_a_gap() {
+    let cache = TestCache::new().real("a").in_entry("a", "video/seg-7.m4s", b"media");
+    let run = verify(&cache, &[]).code(3);
+    assert_damage(&run, "a", &[("missing-segment", "video/seg-5.m4s")]);
+}
+
+#[test]
+fn a_run_of_missing_segments_is_one_fault_from_its_first_to_its_last() {
+    let cache = TestCache::new().real("a");
+    let run = verify(&cache, &[&key("a"), "--segments", "1234"]).code(3);
+    assert_damage(&run, "a", &[("missing-segment", "video/seg-5.m4s")]);
+    assert!(run.stdout().contains("1233"), "the end of the run\n{run}");
+
+    let cache = cache.without("a", "video/seg-0.m4s").without("a", "video/seg-1.m4s");
+    let cache = cache.without("a", "video/seg-3.m4s");
+    let run = verify(&cache, &[]).code(3);
+    let runs = [("missing-segment", "video/seg-0.m4s"), ("missing-segment", "video/seg-3.m4s")];
+    assert_damage(&run, "a", &runs);
+}
+
+#[test]
+fn an_entry_without_a_single_segment_is_damaged() {
+    let cache = TestCache::new().sealed("a", 10.kib(), 1.days()).without("a", "video");
+    let cache = cache.in_entry("a", "video/init.mp4", b"init");
+    let (status, faults) = finding(&verify(&cache, &[]).code(3).json(), "a");
+    assert_eq!(status, "damaged");
+    assert!(faults.iter().any(|(code, _)| code == "no-segments"), "{faults:?}");
+}
+
+#[test]
+fn an_entry_without_its_video_directory_is_damaged() {
+    let cache = TestCache::new().sealed("a", 10.kib(), 1.days()).without("a", "video");
+    assert_eq!(finding(&verify(&cache, &[]).code(3).json(), "a").0, "damaged");
+}
+
+#[test]
+fn a_marker_that_is_no_regular_file_is_for_verify_to_say() {
+    let marker = |name| TestCache::new().real(name).without(name, ".complete");
+    let directory = marker("a").in_entry("a", ".complete/x", b"");
+    let dangling = marker("a");
+    symlink("nowhere", dangling.entry_path("a").join(".complete")).unwrap();
+    let fifo = marker("a");
+    let path = fifo.entry_path("a").join(".complete");
+    mknodat(CWD, &path, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+    for cache in [directory, dangling, fifo] {
+        assert_damage(&verify(&cache, &[]).code(3), "a", &[("bad-marker", ".complete")]);
+    }
+    verify(&marker("a").in_entry("a", ".complete", b"sealed on a Monday"), &[]).success();
+}
+
+#[test]
+fn what_stands_where_a_file_should_is_damage_and_is_not_waited_for() {
+    for file in ["video/init.mp4", "video/seg-2.m4s"] {
+        let directory =
+            TestCache::new().real("a").without("a", file).in_entry("a", &format!("{file}/x"), b"x");
+        let fifo = TestCache::new().real("a").without("a", file);
+        let path = fifo.entry_path("a").join(file);
+        mknodat(CWD, &path, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+        for cache in [directory, fifo] {
+            for deep in [&[][..], &["--deep"]] {
+                let run = verify(&cache, deep).code(3).untouched();
+                let (status, faults) = finding(&run.json(), "a");
+                assert_eq!(status, "damaged");
+                assert!(faults.iter().all(|(_, at)| at == file), "{faults:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn fix_removes_what_is_damaged_and_nothing_else() {
+    let cache = TestCache::new().real("a").real("b").without("b", "video/seg-1.m4s").partial(
+        "p",
+        10.kib(),
+        5.days(),
+    );
+    let run = verify(&cache, &["--fix"]).code(3).removed_only(["b"]);
+    let json = run.json();
+    assert_eq!((&json["checked"], &json["damaged"]), (&json!(2), &json!(1)));
+    assert_eq!((&json["unsealed"], &json["removed"]), (&json!(1), &json!(1)));
+    verify(&cache, &["--fix"]).success().removed_only([]);
+}
+
+#[test]
+fn fix_leaves_what_is_damaged_and_pinned() {
+    let cache = TestCache::new().real("a").without("a", "video/seg-1.m4s").pinned("a");
+    let run = verify(&cache, &["--fix"]).code(3).untouched();
+    assert_eq!(run.json()["removed"], 0);
+    assert_eq!(run.json()["damaged"], 1);
+}
+
+#[test]
+fn a_named_entry_that_is_unsealed_or_absent_is_a_finding_and_is_not_fixed() {
+    let cache = TestCache::new().real("a").partial("p", 10.kib(), 5.days());
+    let run = verify(&cache, &[&key("a"), &key("p"), &key("gone"), "--fix"]).code(3);
+    let json = run.untouched().json();
+    assert_eq!(finding(&json, "a").0, "healthy");
+    assert_eq!(finding(&json, "p").0, "unsealed");
+    assert_eq!(finding(&json, "gone").0, "absent");
+    assert_eq!((&json["checked"], &json["removed"]), (&json!(1), &json!(0)));
+
+    let all = verify(&cache, &[]).success();
+    assert_eq!(all.json()["unsealed"], 1, "counted, not judged");
+}
+
+#[test]
+fn the_subsets_are_a_partition() {
+    let mut cache = TestCache::new();
+    let names: BTreeSet<String> = (0..8).map(|n| format!("e{n}")).collect();
+    for name in &names {
+        cache = cache.real(name).without(name, "video/seg-1.m4s");
+    }
+    // Whether the first is 0 or 1 is not ours to say.
+    let parts: Vec<Vec<String>> = (0..=3)
+        .map(|part| verify(&cache, &["--subset", &format!("{part}/3")]))
+        .filter(|run| run.output.status.code() != Some(2))
+        .map(|run| {
+            let json = run.json();
+            let entries = json["entries"].as_array().unwrap();
+            assert_eq!(json["checked"], entries.len());
+            entries.iter().map(|entry| name_of(entry["key"].as_str().unwrap())).collect()
+        })
+        .collect();
+    assert_eq!(parts.len(), 3);
+    assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), names.len(), "{parts:?}");
+    assert_eq!(parts.into_iter().flatten().collect::<BTreeSet<_>>(), names);
+    for nonsense in ["4/3", "1/0", "0/0", "1", "1/", "/3", "-1/3", "a/b"] {
+        cache.run(["verify", "--subset", nonsense]).code(2).no_stdout();
+    }
+}
+
+#[test]
+fn segments_needs_exactly_one_key() {
+    let cache = TestCache::new().real("a").real("b");
+    cache.run(["verify", "--segments", "5"]).code(2).no_stdout();
+    cache.run(["verify", "--segments", "5", &key("a"), &key("b")]).code(2).no_stdout();
+    cache.run(["verify", "--segments", "many", &key("a")]).code(2).no_stdout();
+}
+
+#[test]
+fn deep_finds_what_a_glance_does_not() {
+    let cut = |cache: TestCache, file: &str, keep: u64| {
+        let path = cache.entry_path("a").join(file);
+        fs::File::options().write(true).open(path).unwrap().set_len(keep).unwrap();
+        cache
+    };
+    let file = "video/seg-2.m4s";
+    let real = || TestCache::new().real("a");
+    let segment =
+        |n: u64| fs::read(real().entry_path("a").join(format!("video/seg-{n}.m4s"))).unwrap();
+    let (noise, zeros) = (vec![b'x'; 20_000], vec![0; 20_000]);
+    let cases = [
+        ("cut short", cut(real(), file, 10_000), &["truncated"][..]),
+        ("cut in a box header", cut(real(), file, 5), &["truncated", "bad-box"]),
+        (
+            "not media at all",
+            real().without("a", file).in_entry("a", file, &noise),
+            &["bad-box", "truncated"],
+        ),
+        ("zeros after a power cut", real().in_entry("a", file, &zeros), &["bad-box", "truncated"]),
+        ("an earlier segment", real().in_entry("a", file, &segment(0)), &["timeline-overlap"]),
+        ("a later segment", real().in_entry("a", file, &segment(3)), &["timeline-gap"]),
+        (
+            "an init of nothing",
+            real().in_entry("a", "video/init.mp4", b"\0\0\0\x08free"),
+            &["bad-box"],
+        ),
+        ("no subtitles", real().in_entry("a", "subs/sub-0.vtt", b"<html>"), &["bad-subtitle"]),
+    ];
+    for (what, cache, codes) in cases {
+        println!("{what}");
+        verify(&cache, &[]).success();
+        let run = verify(&cache, &["--deep"]).code(3).untouched();
+        let (status, faults) = finding(&run.json(), "a");
+        assert_eq!(status, "damaged");
+        assert!(faults.iter().any(|(code, _)| codes.contains(&&**code)), "{faults:?}");
+        verify(&cache, &["--deep", "--fix"]).code(3).removed_only(["a"]);
+    }
+}
+
+#[test]
+fn deep_says_at_which_segment_the_timeline_breaks() {
+    let cache = TestCache::new().real("a");
+    let first = fs::read(cache.entry_path("a").join("video/seg-0.m4s")).unwrap();
+    // A resumed run that began at zero again.
+    let cache = cache.in_entry("a", "video/seg-4.m4s", &first);
+    let run = verify(&cache, &["--deep"]).code(3);
+    assert_damage(&run, "a", &[("timeline-overlap", "video/seg-4.m4s")]);
+}
+
+#[test]
+fn an_entry_made_by_ffmpeg_here_and_now_is_whole_until_it_is_not() {
+    if !need::tool("ffmpeg") {
+        return;
+    }
+    let cache = TestCache::new();
+    let video = cache.entry_path("a").join("video");
+    fs::create_dir_all(&video).unwrap();
+    let output = Command::new("ffmpeg")
+        .args("-v error -f lavfi -i testsrc2=size=160x90:rate=25:duration=9".split(' '))
+        .args("-f lavfi -i sine=duration=9 -c:v libx264 -preset ultrafast -g 50".split(' '))
+        .args("-c:a aac -f hls -hls_time 2 -hls_playlist_type vod".split(' '))
+        .args("-hls_segment_type fmp4 -hls_fmp4_init_filename init.mp4".split(' '))
+        .args("-hls_segment_filename seg-%d.m4s ffmpeg-0.m3u8".split(' '))
+        .current_dir(&video)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    verify(&cache, &[]).success();
+    verify(&cache, &[&key("a")]).code(3);
+    let cache = cache.in_entry("a", ".complete", b"");
+    verify(&cache, &["--deep", "--segments", "5", &key("a")]).success().untouched();
+
+    let cache = cache.without("a", "video/seg-3.m4s");
+    let run = verify(&cache, &["--fix"]).code(3).removed_only(["a"]);
+    assert_damage(&run, "a", &[("missing-segment", "video/seg-3.m4s")]);
+}
+
+#[test]
+fn verify_and_its_fix_read_sparse_media_without_judging_it() {
+    let cache = TestCache::new().sealed("a", 10.mib(), 1.days());
+    let segments = SEGMENTS.to_string();
+    verify(&cache, &[&key("a"), "--segments", &segments]).success().untouched();
+}
