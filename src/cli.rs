@@ -7,22 +7,44 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use hls_cache::Key;
 use hls_cache::units::{FreeSpace, Percent, Size, Span};
 
+/// The whole help fits the smallest terminal, 24 lines of 80 columns.
+const TEMPLATE: &str = "\
+{about}
+{usage-heading} {usage}
+
+{all-args}{after-help}";
+
 const AFTER_HELP: &str = "\
-First steps:
-  hls-cache --root /srv/hls stats                          what is there
-  hls-cache --root /srv/hls sweep --max-size 200G --dry-run   what would go, and why
+First:  hls-cache --root DIR stats                            what is there
+Then:   hls-cache --root DIR sweep --max-size 200G --dry-run  what would go
+Exit:   0 done, 1 error, 2 wrong usage, 3 done with a finding, 4 busy
+Env:    HLS_CACHE_MAX_SIZE, HLS_CACHE_MIN_FREE, HLS_CACHE_KEEP_RECENT (limits)";
 
-Exit status: 0 done, 1 error, 2 wrong usage, 3 done with a finding, 4 busy.
-Environment: HLS_CACHE_ROOT; for sweep without a limit also HLS_CACHE_MAX_SIZE,
-HLS_CACHE_MIN_FREE, HLS_CACHE_KEEP_RECENT.";
+const STATS_EXAMPLES: &str = "\
+Examples:
+  hls-cache stats --entries --sort size | head      the largest entries
+  hls-cache stats --histogram                       where to set --older-than
+  hls-cache stats --textfile /var/lib/node_exporter/hls.prom
+                                                    from a timer; prints nothing
 
-const ENTRY_ORDER: &str =
-    "Least recently used entries go first. An entry that a process has pinned is never evicted.";
+Sizes are sums of file sizes, as --max-size counts them. Without --max-size the
+budget is HLS_CACHE_MAX_SIZE. Hits and misses come from .events.log in the cache.";
 
-/// Inspect, verify and shrink a cache of HLS segments, safely beside the daemon that serves it
+const SWEEP_EXAMPLES: &str = "\
+Least recently used entries go first. An entry that a process has pinned is never
+evicted. Limits not named here come from HLS_CACHE_MAX_SIZE, HLS_CACHE_MIN_FREE and
+HLS_CACHE_KEEP_RECENT, if no limit is named at all.
+
+Examples:
+  hls-cache sweep --max-size 200G --dry-run            what would go, and why
+  hls-cache sweep --max-size 200G --keep-recent 4h -q  from a timer
+  hls-cache sweep --min-free 10% --older-than 90d -v   and what stays, and why";
+
+/// Inspect, verify and shrink an HLS segment cache beside the daemon that serves it
 #[derive(Debug, Parser)]
 #[command(name = "hls-cache", version, after_help = AFTER_HELP, propagate_version = true)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
+#[command(help_template = TEMPLATE, disable_help_flag = true, disable_version_flag = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -30,7 +52,9 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Under a heading of their own, with clap's two, so that a command's help begins with its own options.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The cache's directory
     #[arg(long, global = true, value_name = "DIR", env = "HLS_CACHE_ROOT", hide_env_values = true)]
@@ -45,6 +69,12 @@ pub struct Global {
     /// Also say of every entry that stays why
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// Print help
+    #[arg(short, long, global = true, action = ArgAction::Help)]
+    help: Option<bool>,
+    /// Print version
+    #[arg(short = 'V', long, global = true, action = ArgAction::Version)]
+    version: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,9 +158,9 @@ impl std::str::FromStr for Subset {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = ENTRY_ORDER)]
+#[command(after_help = SWEEP_EXAMPLES, next_help_heading = "Options")]
 pub struct SweepArgs {
-    /// Evict until all entries together are at most this large (500M, 1.5G, 2TB)
+    /// Evict until all entries are at most this large together (500M, 2TB)
     #[arg(long, value_name = "SIZE", help_heading = "Limits (at least one)")]
     pub max_size: Option<Size>,
     /// Evict until this much of the disk is free (50G, 10%)
@@ -172,23 +202,23 @@ pub struct MaintenanceArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = STATS_EXAMPLES)]
 pub struct StatsArgs {
-    /// List the entries
+    /// List the entries, and what keeps each
     #[arg(long)]
     pub entries: bool,
-    /// Order of the list: least recently used first, largest first, or by key
+    /// Order of the list: longest unused first, largest first, or by key
     #[arg(long, value_enum, default_value = "used", requires = "entries")]
     pub sort: Sort,
-    /// Compare with this budget
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", help = "Compare with this budget [env: HLS_CACHE_MAX_SIZE]")]
     pub max_size: Option<Size>,
-    /// Draw bytes by time since the last use, and entries by size
+    /// Draw size by time since the last use, and entries by size
     #[arg(long)]
     pub histogram: bool,
-    /// Print metrics for Prometheus
+    /// Print metrics for Prometheus instead
     #[arg(long, conflicts_with_all = ["json", "entries", "histogram"])]
     pub prometheus: bool,
-    /// Write metrics for `node_exporter`'s textfile collector, atomically
+    /// Replace FILE by metrics for a textfile collector; prints nothing unless asked
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub textfile: Option<PathBuf>,
 }

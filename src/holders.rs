@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use crate::escape::Escaped;
 use crate::fd;
 use crate::key::Key;
 use crate::layout;
@@ -22,7 +23,7 @@ pub struct Holder {
 impl fmt::Display for Holder {
     /// `mpv[1234]`; control characters of the name are escaped, since processes name themselves.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}]", self.command.escape_debug(), self.pid)
+        write!(f, "{}[{}]", Escaped::new(&self.command), self.pid)
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod daemon;
 mod deep;
+pub mod escape;
 pub mod events;
 mod evict;
 pub mod fault;
@@ -26,6 +27,7 @@ pub mod view;
 mod walk;
 mod webvtt;
 
+pub use escape::Escaped;
 pub use fault::{Fault, FaultCode};
 pub use key::{Key, KeyInputs};
 pub use problem::Problem;

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::try_parse().unwrap_or_else(|error| report::misunderstood(&error));
     #[allow(clippy::disallowed_methods, reason = "the one reading of the clock")]
     let now = SystemTime::now();
     commands::run(cli, now).into()

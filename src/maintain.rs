@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::events::{self, Event, EventKind};
 use crate::evict::{self, Look, Removal};
+use crate::holders;
 use crate::key::Key;
 use crate::lock;
 use crate::plan::{
@@ -15,7 +16,7 @@ use crate::plan::{
 use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::root::{Root, Space};
-use crate::units::{age, human_size, unix_seconds};
+use crate::units::{human_size, unix_seconds};
 use crate::view::{self, CacheView, Entry, Glance, Pin, State};
 use crate::walk::Buffer;
 
@@ -113,9 +114,9 @@ pub struct Outcome {
     pub before: Totals,
     /// The readable entries after.
     pub after: Totals,
-    /// Of those before, the pinned.
+    /// Of those after, the pinned.
     pub pinned: Totals,
-    /// Of those before, the ones being written and not pinned.
+    /// Of those after, the ones being written and not pinned.
     pub writing: Totals,
     /// How many entries were removed.
     pub removed: u64,
@@ -196,8 +197,8 @@ pub fn run(
     let view = CacheView::scan(root, progress)?;
     let space = needs_space(policy).then(|| root.space()).transpose()?.map(|space| {
         // What a dry run leaves in the trash, the real run would have deleted by now.
-        let trash =
-            if options.dry_run { view.trash.iter().map(|t| t.allocated_bytes).sum() } else { 0 };
+        let trash = view.trash.iter().filter(|_| options.dry_run);
+        let trash = trash.fold(0_u64, |sum, trash| sum.saturating_add(trash.allocated_bytes));
         Space { available: space.available.saturating_add(trash), ..space }
     });
     if options.dry_run && has_manners {
@@ -215,7 +216,7 @@ pub fn run(
 
     outcome.unmet = plan.unmet();
     if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
-        reread_free_space(root, sweep, &mut outcome)?;
+        reread_free_space(root, sweep, &mut outcome);
     }
     outcome.summarise(&order, &view, &plan, space);
     Ok(outcome)
@@ -238,16 +239,19 @@ fn reap(root: &Root, outcome: &mut Outcome, progress: &dyn Progress) -> Result<(
 }
 
 /// The free space after the deletions is what the file system says, not what was planned.
-fn reread_free_space(root: &Root, sweep: &Sweep, outcome: &mut Outcome) -> Result<(), Refused> {
-    let Some(keep) = sweep.min_free else { return Ok(()) };
+fn reread_free_space(root: &Root, sweep: &Sweep, outcome: &mut Outcome) {
+    let Some(keep) = sweep.min_free else { return };
     // Not a reason to fail: the reading is then a little old.
     let _ = root.sync();
-    let space = root.space()?;
-    outcome.unmet.retain(|&limit| limit != Limit::MinFree);
-    if space.available < keep.target(space.total) {
-        outcome.unmet.push(Limit::MinFree);
+    match root.space() {
+        Ok(space) => {
+            outcome.unmet.retain(|&limit| limit != Limit::MinFree);
+            if space.available < keep.target(space.total) {
+                outcome.unmet.push(Limit::MinFree);
+            }
+        }
+        Err(problem) => outcome.problems.push(problem),
     }
-    Ok(())
 }
 
 /// Carries candidates out, or in a dry run says that it would.
@@ -370,12 +374,20 @@ impl Outcome {
         let entries = &view.entries;
         self.before = Totals::of(entries);
         self.after = plan.left();
-        let pinned = |entry: &&Entry| matches!(entry.pin, Pin::Held(_));
-        self.pinned = Totals::of(entries.iter().filter(pinned));
+        let is_left = |&index: &usize| !matches!(plan.fate(index), Fate::Removed(_) | Fate::Gone);
+        let (pinned, free): (Vec<usize>, Vec<usize>) =
+            (0..entries.len()).filter(is_left).partition(|&index| {
+                matches!(entries[index].pin, Pin::Held(_))
+                    || plan.fate(index) == Fate::Kept(Reason::Pinned)
+            });
+        self.pinned = Totals::of(pinned.iter().map(|&index| &entries[index]));
         self.writing = Totals::of(
-            entries.iter().filter(|e| !pinned(e) && plan::is_writing(e, policy.min_age(), now)),
+            free.iter()
+                .map(|&index| &entries[index])
+                .filter(|entry| plan::is_writing(entry, policy.min_age(), now)),
         );
         self.decide(view, plan, policy);
+        self.find_late_holders(root);
         if let Policy::Sweep(sweep) = policy {
             self.limits = Some(Limits {
                 max_size: sweep.max_size,
@@ -450,22 +462,28 @@ impl Outcome {
         }
     }
 
+    /// Names the holders of what was found pinned only when it was its turn, if they still hold it.
+    fn find_late_holders(&mut self, root: &Root) {
+        let pinned = self.decisions.iter_mut().filter(|d| d.reason == Some(Reason::Pinned));
+        let late: Vec<&mut Entry> =
+            pinned.filter_map(|d| d.entry.as_mut()).filter(|e| e.pin == Pin::Free).collect();
+        let keys: Vec<Key> = late.iter().map(|entry| entry.key).collect();
+        for (entry, holders) in late.into_iter().zip(holders::of_pins(root, &keys)) {
+            entry.pin = Pin::Held(holders);
+        }
+    }
+
     /// Without lockfiles nobody can tell who is watching.
     fn blind_removals(&self, now: SystemTime) -> Option<String> {
-        /// About the longest film with a long pause.
-        const A_FILM: Duration = Duration::from_secs(4 * 60 * 60);
         let blind = self.decisions.iter().filter(|decision| {
             matches!(decision.action, Action::Removed | Action::WouldRemove)
-                && decision.entry.as_ref().is_some_and(|entry| {
-                    let last = entry.last_used.max(entry.last_written);
-                    !entry.has_writer_lockfile && age(now, last) < A_FILM
-                })
+                && decision.entry.as_ref().is_some_and(|entry| plan::is_perhaps_watched(entry, now))
         });
         let count = blind.count();
         (count > 0).then(|| {
             format!(
-                "{count} removed {entries} used or written in the last 4 h came from a daemon that takes no locks, so it \
-                 cannot be seen who is watching; protect recent entries with --keep-recent or --min-age",
+                "{count} {entries} to remove, used or written in the last 4 h, came from a daemon that takes no \
+                 locks, so it cannot be seen who is watching; protect recent entries with --keep-recent or --min-age",
                 entries = if count == 1 { "entry" } else { "entries" }
             )
         })

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::escape::Escaped;
+
 /// What could not be read, locked or removed, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -21,8 +23,9 @@ impl Problem {
 }
 
 impl fmt::Display for Problem {
+    /// On one line, whatever the path is called.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.message)
+        write!(f, "{}: {}", Escaped::new(&self.path), Escaped::new(&self.message))
     }
 }
 

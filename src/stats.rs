@@ -6,7 +6,7 @@ use crate::events::Summary;
 use crate::plan::{self, MIN_AGE, Totals};
 use crate::problem::Problem;
 use crate::progress::Progress;
-use crate::root::Root;
+use crate::root::{Root, Space};
 use crate::view::{CacheView, Entry, Pin, State, Trash};
 
 /// What is in the cache.
@@ -31,6 +31,12 @@ pub struct Stats {
     pub trash: Totals,
     /// Names in the root that are nobody's here.
     pub foreign: u64,
+    /// Entries that could not be read in full; they count towards nothing.
+    pub unreadable: u64,
+    /// Entries with something mounted on or under them; never looked into.
+    pub mounted: u64,
+    /// What the file system has; `None` where it does not say.
+    pub space: Option<Space>,
     /// The event log.
     pub events: Summary,
     /// What the user should know.
@@ -44,7 +50,8 @@ impl Stats {
     pub fn gather(root: &Root, now: SystemTime, progress: &dyn Progress) -> Result<Self, Problem> {
         let view = CacheView::scan(root, progress)?;
         let warnings = view.warnings(root, now);
-        let CacheView { entries, unreadable, trash, foreign, mut problems, .. } = view;
+        let CacheView { entries, unreadable, mounted, trash, foreign, mut problems } = view;
+        let unreadable_entries = unreadable.len() as u64;
         problems.extend(unreadable.into_iter().map(|unreadable| unreadable.problem));
         let events = Summary::read(root, now).unwrap_or_else(|problem| {
             problems.push(problem);
@@ -61,6 +68,10 @@ impl Stats {
             writing: of(&|entry| !is_pinned(entry) && plan::is_writing(entry, MIN_AGE, now)),
             trash: total(&trash),
             foreign,
+            unreadable: unreadable_entries,
+            mounted: mounted.len() as u64,
+            // Beside the point: a report without it is still whole.
+            space: root.space().ok(),
             events,
             warnings,
             problems,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use crate::escape::Escaped;
 use crate::fd;
 use crate::holders::{self, Holder};
 use crate::key::Key;
@@ -286,7 +287,7 @@ impl CacheView {
 
 /// Says that an entry was not looked into.
 pub(crate) fn skipped_mount(root: &Root, key: Key) -> String {
-    format!("{}: skipped: something is mounted on or under it", root.entry_path(key).display())
+    format!("{}: skipped: something is mounted on or under it", Escaped::new(&root.entry_path(key)))
 }
 
 /// What a look at an entry's directory and marker alone tells.

@@ -1,13 +1,13 @@
 //! `key`: compute keys; touches no cache. Sources are streamed: a batch is never collected.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use hls_cache::Problem;
 use hls_cache::key::{self, EmptySource, Key, KeySuffix};
+use hls_cache::{Escaped, Problem};
 
 use super::{Context, Stop, output_failed};
 use crate::cli::KeyArgs;
@@ -35,6 +35,7 @@ pub fn run(context: &Context<'_>, args: &KeyArgs) -> Result<Exit, Stop> {
         json: context.global.json,
         long: args.long,
         end: if args.null { b'\0' } else { b'\n' },
+        escape: io::stdout().is_terminal(),
         working_dir: None,
         exit: Exit::Done,
     };
@@ -68,6 +69,8 @@ struct Printer<W> {
     json: bool,
     long: bool,
     end: u8,
+    /// A person reads, and a source may be called after an escape sequence.
+    escape: bool,
     /// Asked for once, at the first relative source.
     working_dir: Option<PathBuf>,
     exit: Exit,
@@ -123,8 +126,16 @@ impl<W: Write> Printer<W> {
             let root = self.root.as_deref();
             return report::json::key(&mut self.out, key, source, quality.as_bytes(), *audio, root);
         }
+        let escape = self.escape;
+        let text = |out: &mut W, text: &[u8]| {
+            if escape {
+                write!(out, "{}", Escaped::new(OsStr::from_bytes(text)))
+            } else {
+                out.write_all(text)
+            }
+        };
         if let Some(root) = &self.root {
-            self.out.write_all(root.join(key.to_string()).as_os_str().as_bytes())?;
+            text(&mut self.out, root.join(key.to_string()).as_os_str().as_bytes())?;
         } else if self.long {
             self.out.write_all(&key.to_hex())?;
         } else {
@@ -135,7 +146,7 @@ impl<W: Write> Printer<W> {
         if self.long {
             for field in [quality.as_bytes(), audio.to_string().as_bytes(), source] {
                 self.out.write_all(b"\t")?;
-                self.out.write_all(field)?;
+                text(&mut self.out, field)?;
             }
         }
         self.out.write_all(&[self.end])

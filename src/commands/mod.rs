@@ -20,7 +20,7 @@ use hls_cache::{Problem, Root};
 
 use crate::cli::{Cli, Command, Global};
 use crate::exit::Exit;
-use crate::report::{self, Report, progress::Bar};
+use crate::report::{self, Report, Screen, progress::Bar, terminal::Terminal};
 
 /// Why a command ended without a report.
 #[derive(Debug)]
@@ -114,30 +114,36 @@ impl Context<'_> {
         Bar::new(self.global.quiet)
     }
 
-    /// Prints the report in the form that was asked for, its warnings and problems on standard
-    /// error, and says how the run ended.
+    /// Prints the report in the form that was asked for too.
     fn finish(&self, root: &Root, report: &impl Report) -> Result<Exit, Stop> {
         let Global { json, quiet, verbose, .. } = *self.global;
-        for warning in report.warnings() {
-            report::complain("warning", warning);
-        }
-        for problem in report.problems() {
-            report::complain("error", problem);
-        }
+        let exit = complain(report);
         report::print(|out| {
             if json {
                 report::json::object(out, self.command, root, report, verbose, self.now)
             } else if quiet {
                 Ok(())
             } else {
-                report.human(out, root, self.now, verbose)
+                let (root, terminal) = (root.path(), Terminal::of(&io::stdout()));
+                report.human(out, &Screen { root, now: self.now, verbose, terminal })
             }
         })
         .map_err(output_failed)?;
-        let errors = if report.problems().is_empty() { Exit::Done } else { Exit::Error };
-        let finding = if report.has_finding() { Exit::Finding } else { Exit::Done };
-        Ok(errors.max(finding))
+        Ok(exit)
     }
+}
+
+/// Prints the report's warnings and problems on standard error, and says how the run ended.
+fn complain(report: &impl Report) -> Exit {
+    for warning in report.warnings() {
+        report::complain("warning", warning);
+    }
+    for problem in report.problems() {
+        report::complain("error", problem);
+    }
+    let errors = if report.problems().is_empty() { Exit::Done } else { Exit::Error };
+    let finding = if report.has_finding() { Exit::Finding } else { Exit::Done };
+    errors.max(finding)
 }
 
 /// Runs one of the three policies that remove.

@@ -1,12 +1,17 @@
 //! `stats`: show what is there.
 
+use std::io::Write;
+
+use hls_cache::Problem;
 use hls_cache::stats::Stats;
 use hls_cache::units::Size;
 
-use super::{Context, Stop, environment};
+use super::{Context, Stop, complain, environment, output_failed};
 use crate::cli::StatsArgs;
 use crate::exit::Exit;
+use crate::report::histogram::Histogram;
 use crate::report::stats::StatsReport;
+use crate::report::{self, prometheus};
 
 pub fn run(context: &Context<'_>, args: &StatsArgs) -> Result<Exit, Stop> {
     let limit = match args.max_size {
@@ -15,7 +20,32 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> Result<Exit, Stop> {
     };
     let root = context.open_root()?;
     let stats = Stats::gather(&root, context.now, &context.progress())?;
-    let report =
-        StatsReport::new(stats, limit.map(|Size(bytes)| bytes), args.entries.then_some(args.sort));
-    context.finish(&root, &report)
+    let mut report = StatsReport {
+        limit: limit.map(|Size(bytes)| bytes),
+        list: args.entries,
+        histogram: args.histogram.then(|| Histogram::of(&stats.entries, context.now)),
+        stats,
+    };
+    report.sort(args.sort);
+    let metrics = |report: &StatsReport, out: &mut dyn Write| {
+        prometheus::write(out, root.path(), &report.stats, report.limit, context.now)
+    };
+    if let Some(file) = &args.textfile {
+        let mut text = Vec::new();
+        let written = metrics(&report, &mut text)
+            .map_err(|reason| Problem::new(file, "cannot write the metrics", reason))
+            .and_then(|()| prometheus::replace(file, &text));
+        report.stats.problems.extend(written.err());
+    }
+    // A timer that writes a file has no reader for the rest, unless it is asked for.
+    let is_asked_for = context.global.json || args.entries || args.histogram;
+    if args.prometheus {
+        let exit = complain(&report);
+        report::print(|out| metrics(&report, out)).map_err(output_failed)?;
+        Ok(exit)
+    } else if args.textfile.is_some() && !is_asked_for {
+        Ok(complain(&report))
+    } else {
+        context.finish(&root, &report)
+    }
 }

@@ -1,18 +1,26 @@
 //! Results as text, JSON and metrics: the only code that prints.
 #![allow(clippy::print_stderr, reason = "this is where diagnostics are printed")]
 
+mod draw;
+pub mod histogram;
 pub mod json;
 pub mod outcome;
 pub mod progress;
+pub mod prometheus;
 pub mod stats;
+pub mod terminal;
 pub mod verification;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use hls_cache::{Problem, Root};
+use hls_cache::{Escaped, Problem};
 use serde_json::{Map, Value};
+
+use self::terminal::Terminal;
 
 /// A result that can be shown.
 pub trait Report {
@@ -25,18 +33,38 @@ pub trait Report {
     /// The command's own fields of the JSON object; `verbose` lists what nothing happened to, too.
     fn json(&self, verbose: bool, now: SystemTime) -> Map<String, Value>;
     /// For people.
-    fn human(
-        &self,
-        out: &mut dyn Write,
-        root: &Root,
-        now: SystemTime,
-        verbose: bool,
-    ) -> io::Result<()>;
+    fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()>;
 }
 
-/// Says something on standard error, which may be closed.
+/// What a report for people is about, and who reads it.
+pub struct Screen<'a> {
+    /// The cache.
+    pub root: &'a Path,
+    /// What ages are counted from.
+    pub now: SystemTime,
+    /// Whether to show what nothing happened to, too.
+    pub verbose: bool,
+    /// What may be drawn.
+    pub terminal: Terminal,
+}
+
+/// Says something on standard error, which may be closed; on one line, whatever it quotes.
 pub fn complain(kind: &str, what: &impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "hls-cache: {kind}: {what}");
+    let what = what.to_string();
+    let _ = writeln!(io::stderr(), "hls-cache: {kind}: {}", Escaped::new(&what));
+}
+
+/// Ends the process with what clap has to say, help included. clap quotes arguments as they are, and
+/// `ls | xargs hls-cache verify` hands over whatever names there are.
+pub fn misunderstood(error: &clap::Error) -> ! {
+    let is_hostile = |arg: OsString| *Escaped::new(&arg).to_string() != *arg;
+    if !error.use_stderr() || !std::env::args_os().any(is_hostile) {
+        error.exit();
+    }
+    for line in error.to_string().lines() {
+        let _ = writeln!(io::stderr(), "{}", Escaped::new(line));
+    }
+    std::process::exit(error.exit_code())
 }
 
 /// Prints to standard output. That a reader has closed it is no error: the work is done.

@@ -3,14 +3,15 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
+use hls_cache::Problem;
 use hls_cache::maintain::{Action, Decision, Outcome};
 use hls_cache::plan::Reason;
 use hls_cache::units::{age, human_size};
 use hls_cache::view::{Entry, Pin};
-use hls_cache::{Problem, Root};
 use serde_json::{Map, Value, json};
 
-use super::{Report, count_entries, human_span, json as js};
+use super::terminal::Colour;
+use super::{Report, Screen, count_entries, human_span, json as js};
 
 impl Report for Outcome {
     fn warnings(&self) -> &[String] {
@@ -56,47 +57,19 @@ impl Report for Outcome {
         object
     }
 
-    fn human(
-        &self,
-        out: &mut dyn Write,
-        _: &Root,
-        now: SystemTime,
-        verbose: bool,
-    ) -> io::Result<()> {
+    fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
         for decision in &self.decisions {
             let is_shown = match decision.action {
                 Action::Removed | Action::WouldRemove | Action::Absent => true,
                 // Reported as an error.
                 Action::Failed => false,
-                Action::Kept => verbose || (decision.considered && self.is_invalidation),
+                Action::Kept => screen.verbose || (decision.considered && self.is_invalidation),
             };
             if is_shown {
-                writeln!(out, "{}", sentence(decision, now))?;
+                writeln!(out, "{}", sentence(self, decision, screen))?;
             }
         }
-        let verb = if self.dry_run { "would remove" } else { "removed" };
-        write!(out, "{verb} {} ({})", count_entries(self.removed), human_size(self.freed_bytes))?;
-        let (left, is) = (self.after, if self.dry_run { "would be left" } else { "left" });
-        write!(out, "; {} ({}) {is}", count_entries(left.entries), human_size(left.bytes))?;
-        if let Some(budget) = self.limits.and_then(|limits| limits.max_size) {
-            write!(out, " of {}", human_size(budget))?;
-        }
-        if self.pinned.entries > 0 {
-            write!(out, "; {} in use ({})", self.pinned.entries, human_size(self.pinned.bytes))?;
-        }
-        if self.writing.entries > 0 {
-            write!(
-                out,
-                "; {} being written ({})",
-                self.writing.entries,
-                human_size(self.writing.bytes)
-            )?;
-        }
-        if self.reaped > 0 {
-            let verb = if self.dry_run { "would be deleted" } else { "deleted" };
-            write!(out, "; leftovers of {} {verb}", count_entries(self.reaped))?;
-        }
-        writeln!(out)
+        writeln!(out, "{}", summary(self))
     }
 }
 
@@ -118,26 +91,30 @@ fn decision(decision: &Decision, now: SystemTime) -> Value {
     object
 }
 
-/// `9cd7e7a0505d91ac  removed  1.5 GiB, last used 3d 4h ago: over budget`.
-fn sentence(decision: &Decision, now: SystemTime) -> String {
-    let action = match decision.action {
-        Action::Removed => "removed",
-        Action::WouldRemove => "would remove",
-        Action::Kept => "kept",
-        Action::Failed => "failed",
-        Action::Absent => return format!("{}  absent: nothing to remove", decision.key),
+/// What became of an entry, on one line that says all by itself, as a journal needs:
+/// `removed 9cd7e7a0505d91ac     1.5 GiB  used 3d 4h ago  over budget`.
+fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> String {
+    let (removed, kept, verb_width) =
+        if outcome.dry_run { ("would remove", "would keep", 12) } else { ("removed", "kept", 7) };
+    let (verb, colour) = match decision.action {
+        Action::Removed | Action::WouldRemove => (removed, Colour::Good),
+        Action::Kept => (kept, Colour::Caution),
+        Action::Failed => ("failed", Colour::Bad),
+        Action::Absent => ("absent", Colour::Dim),
     };
-    let facts = decision.entry.as_ref().map(|entry| {
-        format!(
-            "  {}, last used {} ago",
-            human_size(entry.bytes),
-            human_span(age(now, entry.last_used))
-        )
-    });
-    let reason = decision
-        .reason
-        .map(|reason| format!(": {reason}{}", by_whom(reason, decision.entry.as_ref())));
-    format!("{}  {action}{}{}", decision.key, facts.unwrap_or_default(), reason.unwrap_or_default())
+    let mut line = screen.terminal.paint(colour, &format!("{verb:verb_width$}"));
+    line += &format!(" {}", decision.key);
+    if let Some(entry) = &decision.entry {
+        let ago = human_span(age(screen.now, entry.last_used));
+        line += &format!("  {:>11}  {:17}", human_size(entry.bytes), format!("used {ago} ago"));
+    }
+    let reason = match decision.reason {
+        Some(reason) => format!("{reason}{}", by_whom(reason, decision.entry.as_ref())),
+        None if decision.action == Action::Absent => "nothing to remove".into(),
+        None if outcome.limits.is_some() => "within the limits".into(),
+        None => "not abandoned".into(),
+    };
+    line + "  " + &reason
 }
 
 fn by_whom(reason: Reason, entry: Option<&Entry>) -> String {
@@ -148,4 +125,38 @@ fn by_whom(reason: Reason, entry: Option<&Entry>) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// The last line: what went, what is left, of what budget, and what of it cannot go.
+fn summary(outcome: &Outcome) -> String {
+    let (freed, left, deleted) = if outcome.dry_run {
+        ("would free", "would leave", "would delete")
+    } else {
+        ("freed", "left", "deleted")
+    };
+    let amount = |entries, bytes| format!("{} ({})", human_size(bytes), count_entries(entries));
+    let after = outcome.after;
+    let mut line = format!(
+        "{freed} {}, {left} {}",
+        amount(outcome.removed, outcome.freed_bytes),
+        amount(after.entries, after.bytes)
+    );
+    if let Some(budget) = outcome.limits.and_then(|limits| limits.max_size) {
+        line += &format!(", budget {}", human_size(budget));
+        if after.bytes > budget {
+            line += &format!(" exceeded by {}", human_size(after.bytes - budget));
+        }
+    }
+    for (what, totals) in [("in use", outcome.pinned), ("being written", outcome.writing)] {
+        if totals.entries > 0 {
+            line += &format!("; {what} {}", amount(totals.entries, totals.bytes));
+        }
+    }
+    if outcome.failed > 0 {
+        line += &format!("; failed: {}", count_entries(outcome.failed));
+    }
+    if outcome.reaped > 0 {
+        line += &format!("; {deleted} the trash of {}", count_entries(outcome.reaped));
+    }
+    line
 }

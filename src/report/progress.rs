@@ -1,28 +1,28 @@
 //! Progress on a terminal.
 
-use std::io::{self, IsTerminal};
-use std::sync::Mutex;
+use std::io;
 
 use hls_cache::progress::{Progress, Task};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar on standard error, if that is a terminal and the user has not asked for quiet.
+use super::terminal::Terminal;
+
+/// A bar on standard error, if somebody watches it and has not asked for quiet. A step costs an atomic
+/// addition and a look at the clock; the bar is cleared when the task is over.
 pub struct Bar {
-    shown: bool,
-    bar: Mutex<ProgressBar>,
+    bar: ProgressBar,
+    is_shown: bool,
 }
 
 impl Bar {
     pub fn new(quiet: bool) -> Self {
-        Self { shown: !quiet && io::stderr().is_terminal(), bar: Mutex::new(ProgressBar::hidden()) }
-    }
-
-    fn with(&self, act: impl FnOnce(&mut ProgressBar)) {
-        if self.shown
-            && let Ok(mut bar) = self.bar.lock()
-        {
-            act(&mut bar);
-        }
+        let terminal = Terminal::of(&io::stderr());
+        let template = "{msg:9} {wide_bar} {human_pos} of {human_len} entries, {eta} left";
+        // The template is a constant: it parses, or the default is as good.
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = if terminal.utf8 { style } else { style.progress_chars("##.") };
+        Self { bar: ProgressBar::hidden().with_style(style), is_shown: terminal.moves && !quiet }
     }
 }
 
@@ -30,27 +30,25 @@ impl Progress for Bar {
     fn start(&self, task: Task, total: usize) {
         /// Often enough to look alive, seldom enough to cost nothing.
         const REDRAWS_PER_SECOND: u8 = 10;
-        let verb = match task {
+        self.bar.reset();
+        self.bar.set_length(total as u64);
+        self.bar.set_message(match task {
             Task::Scan => "looking",
             Task::Verify => "verifying",
             Task::Delete => "deleting",
-        };
-        self.with(|bar| {
-            let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
-            *bar = ProgressBar::with_draw_target(Some(total as u64), target).with_message(verb);
-            if let Ok(style) =
-                ProgressStyle::with_template("{msg:9} {wide_bar} {pos}/{len} entries {eta}")
-            {
-                bar.set_style(style);
-            }
         });
+        // Hidden until it is complete, and drawn with the first step.
+        if self.is_shown {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
+        }
     }
 
     fn step(&self) {
-        self.with(|bar| bar.inc(1));
+        self.bar.inc(1);
     }
 
     fn finish(&self) {
-        self.with(|bar| bar.finish_and_clear());
+        self.bar.finish_and_clear();
+        self.bar.set_draw_target(ProgressDrawTarget::hidden());
     }
 }

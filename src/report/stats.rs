@@ -1,36 +1,47 @@
 //! What is in the cache.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::SystemTime;
 
 use hls_cache::events::HitRate;
+use hls_cache::holders::Holder;
+use hls_cache::plan::{MIN_AGE, Totals, is_perhaps_watched, is_writing};
+use hls_cache::root::Space;
 use hls_cache::stats::Stats;
 use hls_cache::units::{age, human_size};
 use hls_cache::view::{Entry, Pin};
-use hls_cache::{Problem, Root};
+use hls_cache::{Escaped, Problem};
 use serde_json::{Map, Value, json};
 
-use super::{Report, count_entries, human_span, json as js};
+use super::draw::{Align, Cell, Table, gauge, list_some};
+use super::histogram::Histogram;
+use super::terminal::Colour;
+use super::{Report, Screen, human_span, json as js};
 use crate::cli::Sort;
 
-/// The cache, the budget it is compared with, and whether its entries are listed.
+/// The cache, and what of it is asked for.
 pub struct StatsReport {
-    stats: Stats,
-    limit: Option<u64>,
-    list: bool,
+    /// What is there.
+    pub stats: Stats,
+    /// The budget it is compared with.
+    pub limit: Option<u64>,
+    /// Whether the entries are listed.
+    pub list: bool,
+    /// The entries by age and size.
+    pub histogram: Option<Histogram>,
 }
 
 impl StatsReport {
-    pub fn new(mut stats: Stats, limit: Option<u64>, sort: Option<Sort>) -> Self {
-        match sort {
-            None | Some(Sort::Key) => {}
-            Some(Sort::Used) => stats.entries.sort_by_key(|entry| (entry.last_used, entry.key)),
-            Some(Sort::Size) => {
-                stats.entries.sort_by_key(|entry| (Reverse(entry.bytes), entry.key));
-            }
+    /// Puts the entries in order.
+    pub fn sort(&mut self, order: Sort) {
+        let entries = &mut self.stats.entries;
+        match order {
+            Sort::Key => entries.sort_by_key(|entry| entry.key),
+            Sort::Used => entries.sort_by_key(|entry| (entry.last_used, entry.key)),
+            Sort::Size => entries.sort_by_key(|entry| (Reverse(entry.bytes), entry.key)),
         }
-        Self { stats, limit, list: sort.is_some() }
     }
 }
 
@@ -78,33 +89,285 @@ impl Report for StatsReport {
             }),
         );
         put("events_skipped", stats.events.skipped.into());
+        if let Some(histogram) = &self.histogram {
+            put("histogram", histogram.json());
+        }
         if self.list {
             put("list", stats.entries.iter().map(list_item).collect());
         }
         object
     }
 
-    fn human(&self, out: &mut dyn Write, root: &Root, now: SystemTime, _: bool) -> io::Result<()> {
-        let stats = &self.stats;
-        writeln!(out, "{}", root.path().display())?;
-        writeln!(
-            out,
-            "{} ({})",
-            count_entries(stats.totals.entries),
-            human_size(stats.totals.bytes)
-        )?;
-        for entry in stats.entries.iter().filter(|_| self.list) {
+    /// The summary comes last: after a long list it is what is still on the screen.
+    fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
+        let terminal = screen.terminal;
+        let is_empty = self.stats.entries.is_empty();
+        if self.list && !is_empty {
+            let table = entry_table(&self.stats.entries, screen);
+            table.lines(terminal).try_for_each(|line| writeln!(out, "{line}"))?;
+            writeln!(out)?;
+        }
+        if let Some(histogram) = self.histogram.as_ref().filter(|_| !is_empty) {
+            histogram.human(out, terminal)?;
+            writeln!(out)?;
+        }
+        let root = Escaped::new(screen.root).to_string();
+        writeln!(out, "{}", terminal.paint(Colour::Bold, &root))?;
+        if is_empty {
             writeln!(
                 out,
-                "{}  {:7}  {:>10}  {}",
-                entry.key,
-                entry.state.code(),
-                human_size(entry.bytes),
-                human_span(age(now, entry.last_used))
+                "No entries. An entry is a directory in there whose name is 16 digits 0-9 a-f,\n\
+                 as 'hls-cache key' prints them."
             )?;
+        }
+        writeln!(out)?;
+        let table = self.summary_table(screen);
+        table.lines(terminal).try_for_each(|line| writeln!(out, "{line}"))?;
+        writeln!(out)?;
+        for (name, fact) in self.facts(screen) {
+            writeln!(out, "{}{fact}", terminal.paint(Colour::Dim, &format!("{name:<11}")))?;
         }
         Ok(())
     }
+}
+
+/// Whether an entry can go, and what keeps it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold<'a> {
+    None,
+    /// By these, as far as they are known.
+    InUse(&'a [Holder]),
+    Writing,
+    /// Its pin could not be asked.
+    Unknown,
+}
+
+impl<'a> Hold<'a> {
+    fn of(entry: &'a Entry, now: SystemTime) -> Self {
+        match &entry.pin {
+            Pin::Held(holders) => Self::InUse(holders),
+            _ if is_writing(entry, MIN_AGE, now) => Self::Writing,
+            Pin::Unknown => Self::Unknown,
+            Pin::Free => Self::None,
+        }
+    }
+
+    /// In words, for a column so wide; nothing is made up about who it is.
+    fn describe(self, width: Option<usize>) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::InUse([]) => "in use".into(),
+            Self::InUse(holders) => {
+                let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
+                let by = "used by ";
+                by.to_owned() + &list_some(&names, width.map(|w| w.saturating_sub(by.len())))
+            }
+            Self::Writing => "being written".into(),
+            Self::Unknown => "not known".into(),
+        }
+    }
+}
+
+fn entry_table(entries: &[Entry], screen: &Screen<'_>) -> Table<6> {
+    let mut table = Table::new([
+        ("key", Align::Left),
+        ("state", Align::Left),
+        ("size", Align::Right),
+        ("unused for", Align::Right),
+        ("files", Align::Right),
+        ("why it stays", Align::Left),
+    ]);
+    for entry in entries {
+        table.row([
+            entry.key.to_string().into(),
+            entry.state.code().into(),
+            human_size(entry.bytes).into(),
+            human_span(age(screen.now, entry.last_used)).into(),
+            entry.files.to_string().into(),
+            Cell::default(),
+        ]);
+    }
+    table.fill_last(screen.terminal.width, entries, |entry, room| {
+        let width = screen.terminal.is_watched.then_some(room);
+        Cell::painted(Colour::Caution, Hold::of(entry, screen.now).describe(width))
+    });
+    table
+}
+
+impl StatsReport {
+    /// What is there, what can go, what cannot and why, and what is no entry.
+    fn summary_table(&self, screen: &Screen<'_>) -> Table<4> {
+        let (stats, now) = (&self.stats, screen.now);
+        let held = |is: &dyn Fn(Hold<'_>) -> bool| {
+            Totals::of(stats.entries.iter().filter(|entry| is(Hold::of(entry, now))))
+        };
+        let mut table = Table::new([
+            ("", Align::Left),
+            ("entries", Align::Right),
+            ("size", Align::Right),
+            ("", Align::Left),
+        ]);
+        let files = if stats.files == 1 { "file" } else { "files" };
+        let on_disk = human_size(stats.totals.allocated_bytes);
+        let on_disk = format!("{} {files}, {on_disk} on disk", stats.files);
+        table.row(tally("all", Colour::Bold, stats.totals, on_disk));
+        table.row(tally("sealed", Colour::Plain, stats.sealed, ""));
+        table.row(tally("partial", Colour::Plain, stats.partial, ""));
+        table.gap();
+        let can_go = held(&|hold| hold == Hold::None);
+        table.row(tally("can go", Colour::Good, can_go, self.perhaps_watched(now)));
+        let width = screen.terminal.is_watched.then_some(screen.terminal.width);
+        let by = self.holders(width.map(|width| width.saturating_sub(NOTE_COLUMN)));
+        table.row(tally("in use", Colour::Caution, stats.pinned, by));
+        let lately = "partial, written to within 10m";
+        table.row(tally("being written", Colour::Caution, stats.writing, lately));
+        let unknown = held(&|hold| hold == Hold::Unknown);
+        if unknown.entries > 0 {
+            table.row(tally("not known", Colour::Bad, unknown, "see the errors"));
+        }
+        table.gap();
+        table.row(tally("trash", Colour::Caution, stats.trash, "removed; sweep deletes the rest"));
+        table.row(count("foreign", Colour::Plain, stats.foreign, "not the cache's, never touched"));
+        if stats.unreadable > 0 {
+            table.row(count("unreadable", Colour::Bad, stats.unreadable, "see the errors"));
+        }
+        if stats.mounted > 0 {
+            table.row(count("mounted", Colour::Bad, stats.mounted, "see the warnings"));
+        }
+        table
+    }
+
+    /// Those who take no locks cannot be seen.
+    fn perhaps_watched(&self, now: SystemTime) -> String {
+        let unseen =
+            self.stats.entries.iter().filter(|entry| {
+                Hold::of(entry, now) == Hold::None && is_perhaps_watched(entry, now)
+            });
+        match unseen.count() {
+            0 => String::new(),
+            count => format!("{count} used within 4h, perhaps being watched"),
+        }
+    }
+
+    fn holders(&self, width: Option<usize>) -> String {
+        let pins = self.stats.entries.iter().map(|entry| &entry.pin);
+        let holders: BTreeSet<&Holder> = pins
+            .filter_map(|pin| match pin {
+                Pin::Held(holders) => Some(holders),
+                Pin::Free | Pin::Unknown => None,
+            })
+            .flatten()
+            .collect();
+        if holders.is_empty() {
+            return String::new();
+        }
+        let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
+        format!("by {}", list_some(&names, width))
+    }
+
+    fn facts(&self, screen: &Screen<'_>) -> Vec<(&'static str, String)> {
+        let (stats, now) = (&self.stats, screen.now);
+        let mut facts = vec![("budget", self.budget(screen))];
+        if self.is_stuck() {
+            let said = "in use and being written alone exceed it: sweep would evict nothing";
+            facts.push(("", screen.terminal.paint(Colour::Bad, said)));
+        }
+        if let Some(Space { total, available }) = stats.space {
+            /// In percent: a file system as full is slow, and soon full.
+            const FULL: u64 = 95;
+            let used = total.saturating_sub(available);
+            let share = share(screen, used, total, percent(used, total) > FULL);
+            facts.push(("disk", format!("{share}, {} free", human_size(available))));
+        }
+        if let (Some(oldest), Some(newest)) = (stats.oldest_used(), stats.newest_used()) {
+            let ago = |then| human_span(age(now, then));
+            facts.push((
+                "last used",
+                format!("newest {} ago, oldest {} ago", ago(newest), ago(oldest)),
+            ));
+        }
+        facts.push(("hit rate", self.hit_rates()));
+        match stats.events.skipped {
+            0 => {}
+            1 => facts.push(("event log", "1 line skipped that is no event".into())),
+            lines => facts.push(("event log", format!("{lines} lines skipped that are no events"))),
+        }
+        facts
+    }
+
+    fn budget(&self, screen: &Screen<'_>) -> String {
+        let used = self.stats.totals.bytes;
+        let Some(limit) = self.limit else {
+            return "not given; --max-size SIZE compares with one".into();
+        };
+        let share = share(screen, used, limit, used > limit);
+        if used > limit {
+            format!("{share}, {} over", human_size(used - limit))
+        } else {
+            format!("{share}, {} to spare", human_size(limit - used))
+        }
+    }
+
+    /// Whether `sweep` would give up rather than empty the cache for nothing.
+    fn is_stuck(&self) -> bool {
+        let stuck = self.stats.pinned.bytes.saturating_add(self.stats.writing.bytes);
+        self.limit.is_some_and(|limit| self.stats.totals.bytes > limit && stuck >= limit)
+    }
+
+    fn hit_rates(&self) -> String {
+        let events = &self.stats.events;
+        let rate = |rate: Option<HitRate>| {
+            let known = rate.and_then(|rate| Some((rate, rate.percent()?)));
+            known.map_or("unknown".into(), |(HitRate { hits, misses }, percent)| {
+                format!("{percent}% ({hits} of {})", hits.saturating_add(misses))
+            })
+        };
+        if events.all.is_none() {
+            return "unknown; no daemon has logged a hit or a miss".into();
+        }
+        format!("{} in all, {} in the last 24h", rate(events.all), rate(events.last_24h))
+    }
+}
+
+/// A bar and what it means.
+fn share(screen: &Screen<'_>, used: u64, whole: u64, is_bad: bool) -> String {
+    let colour = if is_bad { Colour::Bad } else { Colour::Plain };
+    let bar = gauge(used, whole, GAUGE, screen.terminal.utf8);
+    let (bar, percent) = (screen.terminal.paint(colour, &bar), percent(used, whole));
+    format!("{bar}  {percent:>3}% of {}", human_size(whole))
+}
+
+/// Where the notes of the summary begin, at the widest; more is cut from a list of holders.
+const NOTE_COLUMN: usize = 40;
+
+/// Columns of a bar in the summary: with its numbers it fits 80.
+const GAUGE: usize = 24;
+
+fn tally(name: &str, colour: Colour, totals: Totals, note: impl Into<String>) -> [Cell; 4] {
+    let mut row = count(name, colour, totals.entries, note);
+    let colour = if totals.entries == 0 { Colour::Dim } else { colour };
+    row[2] = Cell::painted(colour, human_size(totals.bytes));
+    row
+}
+
+/// Nothing has no note, and no colour that catches the eye.
+fn count(name: &str, colour: Colour, count: u64, note: impl Into<String>) -> [Cell; 4] {
+    let (name_colour, colour, note) = match count {
+        0 => (Colour::Dim, Colour::Dim, String::new()),
+        _ => (Colour::Plain, colour, note.into()),
+    };
+    [
+        Cell::painted(name_colour, name),
+        Cell::painted(colour, count.to_string()),
+        Cell::default(),
+        note.into(),
+    ]
+}
+
+/// Rounded down: what is not full is never 100%.
+fn percent(part: u64, whole: u64) -> u64 {
+    let percent = u128::from(part) * 100 / u128::from(whole.max(1));
+    u64::try_from(percent).unwrap_or(u64::MAX)
 }
 
 fn list_item(entry: &Entry) -> Value {

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use hls_cache::verify::{Fix, Health, Verdict, Verification};
-use hls_cache::{Fault, Problem, Root};
+use hls_cache::{Escaped, Fault, Problem};
 use serde_json::{Map, Value, json};
 
-use super::{Report, count_entries, json as js};
+use super::{Report, Screen, count_entries, json as js};
 use std::os::unix::ffi::OsStrExt;
 
 impl Report for Verification {
@@ -36,9 +36,9 @@ impl Report for Verification {
         object
     }
 
-    fn human(&self, out: &mut dyn Write, _: &Root, _: SystemTime, verbose: bool) -> io::Result<()> {
+    fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
         for verdict in &self.verdicts {
-            if verbose || verdict.health != Health::Healthy {
+            if screen.verbose || verdict.health != Health::Healthy {
                 writeln!(out, "{}", sentence(verdict))?;
             }
         }
@@ -106,7 +106,8 @@ fn sentence(verdict: &Verdict) -> String {
     let mut line = format!("{}  {}", verdict.key, verdict.health.code());
     for (index, fault) in faults.iter().take(SHOWN).enumerate() {
         let separator = if index == 0 { ": " } else { "; " };
-        line += &format!("{separator}{} {} ({})", fault.file.display(), fault.detail, fault.code);
+        let (file, detail) = (Escaped::new(&fault.file), Escaped::new(&fault.detail));
+        line += &format!("{separator}{file} {detail} ({})", fault.code);
     }
     if faults.len() > SHOWN {
         line += &format!("; and {} more", faults.len() - SHOWN);

@@ -1,0 +1,191 @@
+//! Tables and bars as text. Pure: the terminal's abilities are arguments.
+
+use super::terminal::{Colour, Terminal};
+
+/// Where the text of a column stands in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    Left,
+    /// Numbers, so that the longer is the larger.
+    Right,
+}
+
+/// A text in a table.
+#[derive(Clone, Debug, Default)]
+pub struct Cell {
+    text: String,
+    colour: Colour,
+}
+
+impl Cell {
+    pub fn painted(colour: Colour, text: impl Into<String>) -> Self {
+        Self { text: text.into(), colour }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::painted(Colour::Plain, text)
+    }
+}
+
+/// Rows of `N` columns under a header, two spaces apart, without trailing spaces.
+pub struct Table<const N: usize> {
+    aligns: [Align; N],
+    rows: Vec<[Cell; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    pub fn new(header: [(&str, Align); N]) -> Self {
+        let rows = vec![header.map(|(name, _)| Cell::painted(Colour::Dim, name))];
+        Self { aligns: header.map(|(_, align)| align), rows }
+    }
+
+    pub fn row(&mut self, row: [Cell; N]) {
+        self.rows.push(row);
+    }
+
+    /// A line without anything.
+    pub fn gap(&mut self) {
+        self.rows.push(std::array::from_fn(|_| Cell::default()));
+    }
+
+    /// Fills the last column, which gets what the others leave of `width`, from what the rows are
+    /// about.
+    pub fn fill_last<T>(&mut self, width: usize, about: &[T], cell: impl Fn(&T, usize) -> Cell) {
+        let before: usize = self.widths()[..N - 1].iter().map(|width| width + GAP).sum();
+        let room = width.saturating_sub(before);
+        for (row, about) in self.rows.iter_mut().skip(1).zip(about) {
+            row[N - 1] = cell(about, room);
+        }
+    }
+
+    fn widths(&self) -> [usize; N] {
+        std::array::from_fn(|column| {
+            self.rows.iter().map(|row| row[column].text.chars().count()).max().unwrap_or(0)
+        })
+    }
+
+    pub fn lines(&self, terminal: Terminal) -> impl Iterator<Item = String> {
+        let widths = self.widths();
+        self.rows.iter().map(move |row| {
+            let mut line = String::new();
+            // Spaces are held back until something follows them.
+            let mut owed = 0;
+            for ((cell, align), width) in row.iter().zip(self.aligns).zip(widths) {
+                let padding = width - cell.text.chars().count();
+                let (before, after) =
+                    if align == Align::Right { (padding, 0) } else { (0, padding) };
+                if cell.text.is_empty() {
+                    owed += padding;
+                } else {
+                    line.extend(std::iter::repeat_n(' ', owed + before));
+                    line += &terminal.paint(cell.colour, &cell.text);
+                    owed = after;
+                }
+                owed += GAP;
+            }
+            line
+        })
+    }
+}
+
+/// Spaces between columns.
+const GAP: usize = 2;
+
+/// A bar as long to `width` as `value` is to `whole`: in eighths of a character, or in `#`. What is
+/// not nothing can be seen.
+pub fn bar(value: u64, whole: u64, width: usize, utf8: bool) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let cell = if utf8 { EIGHTHS.len() } else { 1 };
+    let most = width * cell;
+    let length = u128::from(value) * most as u128 / u128::from(whole.max(1));
+    let length = usize::try_from(length).unwrap_or(most);
+    let length = length.max(usize::from(value > 0)).min(most);
+    let full = if utf8 { "█" } else { "#" };
+    full.repeat(length / cell) + EIGHTHS[length % cell]
+}
+
+/// A bar in a frame, whose end is seen too.
+pub fn gauge(value: u64, whole: u64, width: usize, utf8: bool) -> String {
+    let bar = bar(value, whole, width, utf8);
+    let rest = width.saturating_sub(bar.chars().count());
+    if utf8 { bar + &"░".repeat(rest) } else { format!("[{bar}{}]", ".".repeat(rest)) }
+}
+
+/// As many of `names` as fit `width` columns, and how many more there are; all of them without one.
+pub fn list_some(names: &[String], width: Option<usize>) -> String {
+    let fits =
+        |shown: &usize| width.is_none_or(|width| some(names, *shown).chars().count() <= width);
+    // One at least: a list that names nobody says nothing.
+    let shown = (1..=names.len()).rev().find(fits).unwrap_or(1);
+    some(names, shown)
+}
+
+fn some(names: &[String], shown: usize) -> String {
+    let (first, rest) = names.split_at(shown.min(names.len()));
+    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    first.join(", ") + &more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_aligned_and_has_no_trailing_spaces() {
+        let mut table =
+            Table::new([("name", Align::Left), ("size", Align::Right), ("note", Align::Left)]);
+        table.row(["a".into(), "5 B".into(), "x".into()]);
+        table.gap();
+        table.row(["longer".into(), "1.5 GiB".into(), "".into()]);
+        table.row(["".into(), "".into(), Cell::painted(Colour::Bad, "alone")]);
+        let pipe = Terminal::default();
+        let lines: Vec<String> = table.lines(pipe).collect();
+        assert_eq!(
+            lines,
+            [
+                "name       size  note",
+                "a           5 B  x",
+                "",
+                "longer  1.5 GiB",
+                "                 alone"
+            ]
+        );
+        let colourful: Vec<String> = table.lines(Terminal { colour: true, ..pipe }).collect();
+        assert_eq!(colourful[4], "                 \x1b[31malone\x1b[0m");
+        assert_eq!(colourful[1], lines[1]);
+        table.fill_last(80, &["a"], |about, room| format!("{about}:{room}").into());
+        assert_eq!(table.lines(pipe).nth(1).unwrap(), "a           5 B  a:63");
+    }
+
+    #[test]
+    fn a_bar_is_to_scale_and_never_longer_than_its_place() {
+        for (value, width, ascii, blocks) in [
+            (0, 4, "", ""),
+            (1, 4, "#", "▏"),
+            (50, 4, "##", "██"),
+            (60, 4, "##", "██▍"),
+            (99, 4, "###", "███▉"),
+            (100, 4, "####", "████"),
+            (u64::MAX, 4, "####", "████"),
+            (100, 0, "", ""),
+        ] {
+            assert_eq!(bar(value, 100, width, false), ascii, "{value}");
+            assert_eq!(bar(value, 100, width, true), blocks, "{value}");
+        }
+        assert_eq!(bar(5, 0, 2, false), "##");
+        assert_eq!(gauge(50, 100, 4, false), "[##..]");
+        assert_eq!(gauge(50, 100, 4, true), "██░░");
+    }
+
+    #[test]
+    fn a_list_gives_way_to_a_count() {
+        let names = ["mpv[1]", "jellyfin[22]", "sh[333]"].map(String::from);
+        assert_eq!(list_some(&names, None), "mpv[1], jellyfin[22], sh[333]");
+        assert_eq!(list_some(&names, Some(32)), "mpv[1], jellyfin[22], sh[333]");
+        assert_eq!(list_some(&names, Some(28)), "mpv[1] and 2 more");
+        assert_eq!(list_some(&names, Some(3)), "mpv[1] and 2 more");
+        assert_eq!(list_some(&[], Some(3)), "");
+    }
+}

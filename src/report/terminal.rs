@@ -1,0 +1,145 @@
+//! What the reader's terminal can show, found out once and handed to the renderers.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+
+/// Of a pipe, a file, or a terminal that does not say.
+const USUAL_WIDTH: usize = 80;
+
+/// A stream and what may be written to it. The default is a pipe's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terminal {
+    /// Columns.
+    pub width: usize,
+    /// Whether somebody is watching.
+    pub is_watched: bool,
+    /// Whether it can go back and write over what it shows.
+    pub moves: bool,
+    /// Whether colours may be used.
+    pub colour: bool,
+    /// Whether block characters may be used.
+    pub utf8: bool,
+}
+
+impl Default for Terminal {
+    fn default() -> Self {
+        Self { width: USUAL_WIDTH, is_watched: false, moves: false, colour: false, utf8: false }
+    }
+}
+
+impl Terminal {
+    /// Looks at the stream and at the environment.
+    pub fn of(stream: &(impl IsTerminal + AsFd)) -> Self {
+        let columns = || Some(rustix::termios::tcgetwinsize(stream).ok()?.ws_col.into());
+        let is_watched = stream.is_terminal();
+        Self::new(is_watched, columns().filter(|_| is_watched), |name| std::env::var_os(name))
+    }
+
+    fn new(
+        is_watched: bool,
+        columns: Option<usize>,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Self {
+        /// Narrower is a mistake: not even a key and its size would fit.
+        const LEAST_WIDTH: usize = 40;
+        // To programs an empty variable is an unset one: POSIX says so of the locale, no-color.org of
+        // NO_COLOR.
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        let text = |name| set(name).map(|value| value.to_string_lossy().into_owned());
+        let given = text("COLUMNS").and_then(|columns| columns.parse().ok());
+        let width = given.or(columns).filter(|&width| width > 0).unwrap_or(USUAL_WIDTH);
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(text).unwrap_or_default();
+        let locale = locale.to_ascii_lowercase();
+        let is_dumb = set("TERM").is_none_or(|term| term == "dumb");
+        let moves = is_watched && !is_dumb;
+        Self {
+            width: width.max(LEAST_WIDTH),
+            is_watched,
+            moves,
+            colour: moves && set("NO_COLOR").is_none(),
+            utf8: is_watched && (locale.contains("utf-8") || locale.contains("utf8")),
+        }
+    }
+
+    /// The text in a colour, where colours may be used.
+    pub fn paint(self, colour: Colour, text: &str) -> String {
+        match colour.code().filter(|_| self.colour && !text.is_empty()) {
+            Some(code) => format!("\x1b[{code}m{text}\x1b[0m"),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// What a text says besides its words; no colour says what the words do not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Colour {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// A heading.
+    Bold,
+    /// Not what one looks for.
+    Dim,
+    /// It can go, or went.
+    Good,
+    /// It stays.
+    Caution,
+    /// Something is wrong.
+    Bad,
+}
+
+impl Colour {
+    /// One of the sixteen colours of every terminal, which its owner chose to be legible.
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Bold => Some("1"),
+            Self::Dim => Some("2"),
+            Self::Good => Some("32"),
+            Self::Caution => Some("33"),
+            Self::Bad => Some("31"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terminal(columns: Option<usize>, variables: &[(&str, &str)]) -> Terminal {
+        Terminal::new(columns.is_some(), columns, |name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        })
+    }
+
+    #[test]
+    fn colours_are_a_terminals_that_did_not_refuse_them() {
+        let on = |variables| terminal(Some(80), variables).colour;
+        assert!(on(&[("TERM", "xterm")]));
+        assert!(on(&[("TERM", "xterm"), ("NO_COLOR", "")]));
+        assert!(!on(&[("TERM", "xterm"), ("NO_COLOR", "0")]));
+        assert!(!on(&[("TERM", "dumb")]) && !on(&[]) && !on(&[("TERM", "")]));
+        assert!(!terminal(None, &[("TERM", "xterm")]).colour);
+    }
+
+    #[test]
+    fn the_first_locale_variable_that_is_set_decides() {
+        let utf8 = |variables| terminal(Some(80), variables).utf8;
+        assert!(utf8(&[("LANG", "en_GB.UTF-8")]) && utf8(&[("LC_CTYPE", "C.utf8")]));
+        assert!(utf8(&[("LC_ALL", ""), ("LC_CTYPE", "de_DE.UTF-8"), ("LANG", "C")]));
+        assert!(!utf8(&[("LC_ALL", "C"), ("LANG", "en_GB.UTF-8")]));
+        assert!(!utf8(&[]) && !utf8(&[("LANG", "en_GB")]));
+        assert!(!terminal(None, &[("LANG", "en_GB.UTF-8")]).utf8, "piped");
+    }
+
+    #[test]
+    fn the_width_is_what_was_asked_for_or_what_is_there() {
+        assert_eq!(terminal(Some(200), &[]).width, 200);
+        assert_eq!(terminal(Some(200), &[("COLUMNS", "100")]).width, 100);
+        assert_eq!(terminal(Some(0), &[]).width, 80);
+        assert_eq!(terminal(None, &[]).width, 80);
+        assert_eq!(terminal(None, &[("COLUMNS", "wide")]).width, 80);
+        assert_eq!(terminal(Some(3), &[]).width, 40);
+    }
+}

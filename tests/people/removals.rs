@@ -1,0 +1,122 @@
+//! What the removing commands say to people and to journald.
+
+use crate::common::{Age, Size, TestCache, pin_name};
+
+fn cache() -> TestCache {
+    TestCache::new()
+        .sealed("a", 1536.mib(), 79.hours())
+        .sealed("b", 20.mib(), 26.hours())
+        .partial("p", 7.mib(), 49.hours())
+        .partial("w", 9.mib(), 2.minutes())
+        .pinned("b")
+}
+
+/// Process numbers are the kernel's choice.
+fn without_pids(text: &str) -> String {
+    let mut parts = text.split("cat[");
+    let mut masked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        masked += "cat[PID";
+        masked += part.trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    masked
+}
+
+const SWEEP: [&str; 5] = ["sweep", "--max-size", "30M", "--min-budget", "0"];
+
+#[test]
+fn a_dry_sweep_says_would_everywhere_and_what_would_be_freed() {
+    let run = cache();
+    let run = run.run([&SWEEP[..], &["-n", "-v"]].concat()).success().untouched().no_stderr();
+    assert_eq!(
+        without_pids(&run.stdout()),
+        "\
+would remove 6100000000000000     1.50 GiB  used 3d 7h ago     over budget
+would remove 7000000000000000        7 MiB  used 2d 1h ago     over budget
+would keep   6200000000000000       20 MiB  used 1d 2h ago     in use by cat[PID]
+would keep   7700000000000000        9 MiB  used 2m ago        being written
+would free 1.51 GiB (2 entries), would leave 29 MiB (2 entries), budget 30 MiB; \
+         in use 20 MiB (1 entry); being written 9 MiB (1 entry)
+"
+    );
+}
+
+#[test]
+fn a_sweep_says_one_line_an_eviction_and_then_what_it_came_to() {
+    let cache = cache().trash("old");
+    let run = cache.run(SWEEP).success().removed(["a", "p"]).no_stderr();
+    assert_eq!(
+        run.stdout(),
+        "\
+removed 6100000000000000     1.50 GiB  used 3d 7h ago     over budget
+removed 7000000000000000        7 MiB  used 2d 1h ago     over budget
+freed 1.51 GiB (2 entries), left 29 MiB (2 entries), budget 30 MiB; \
+         in use 20 MiB (1 entry); being written 9 MiB (1 entry); deleted the trash of 1 entry
+"
+    );
+}
+
+#[test]
+fn a_limit_that_is_not_met_says_by_how_much_and_what_stands_in_the_way() {
+    let cache = cache();
+    let run = cache.run(["sweep", "--max-size", "10M", "--min-budget", "0", "--best-effort"]);
+    let run = run.code(3).removed(["a", "p"]).kept(["b", "w"]);
+    assert!(run.stdout().contains("budget 10 MiB exceeded by 19 MiB; in use 20 MiB"), "{run}");
+    let stderr = without_pids(&run.stderr());
+    assert!(stderr.contains("kept: 1 in use (6200000000000000 by cat[PID])"), "{run}");
+}
+
+#[test]
+fn quiet_says_warnings_and_errors_only() {
+    cache().run([&["-q"], &SWEEP[..]].concat()).success().no_stdout().no_stderr();
+    let run = cache();
+    let run =
+        run.run(["-q", "sweep", "--max-size", "10M", "--min-budget", "0"]).code(3).no_stdout();
+    assert_eq!(run.stderr().lines().count(), 1, "{run}");
+}
+
+#[test]
+fn orphans_say_what_they_were() {
+    let run = cache();
+    let run = run.run(["gc-orphans", "-v"]).success().removed_only(["p"]).no_stderr();
+    let said = run.stdout();
+    assert!(said.starts_with("kept    6100000000000000"), "{said}");
+    assert!(said.contains("  not abandoned\n"), "{said}");
+    assert!(said.contains("removed 7000000000000000        7 MiB  used 2d 1h ago     abandoned\n"));
+    assert!(said.contains("\nfreed 7 MiB (1 entry), left 1.53 GiB (3 entries); in use"), "{said}");
+}
+
+#[test]
+fn the_summary_describes_what_is_left() {
+    let cache = cache();
+    let run = cache.run(["invalidate", "--all", "--force"]).success();
+    assert!(run.stdout().ends_with("left 0 B (0 entries)\n"), "{run}");
+}
+
+#[test]
+fn an_entry_left_because_it_is_in_use_says_by_whom() {
+    let cache = cache();
+    let run =
+        cache.run(["invalidate", &crate::common::key("b"), &crate::common::key("no")]).code(3);
+    assert_eq!(
+        without_pids(&run.stdout()),
+        "\
+kept    6200000000000000       20 MiB  used 1d 2h ago     in use by cat[PID]
+absent  6e6f000000000000  nothing to remove
+freed 0 B (0 entries), left 1.54 GiB (4 entries); in use 20 MiB (1 entry); \
+         being written 9 MiB (1 entry)
+"
+    );
+}
+
+#[test]
+fn who_pinned_an_entry_only_after_the_plan_is_named_too() {
+    let cache = TestCache::new().sealed("a", 10.kib(), 5.days()).sealed("b", 10.kib(), 4.days());
+    let run = cache.command(["--json", "sweep", "--max-size", "10K", "--min-budget", "0"]);
+    let Some(run) = run.pause_at("linkat", &pin_name("a")) else { return };
+    let _reader = cache.pin("a");
+    let json = run.resume().success().removed(["b"]).json();
+    let kept = json["entries"].as_array().unwrap().iter().find(|entry| entry["action"] == "kept");
+    assert_eq!(kept.unwrap()["holders"][0]["command"], "cat", "{json}");
+    assert_eq!(json["pinned"]["entries"], 1, "{json}");
+}

@@ -1,0 +1,152 @@
+//! What `stats` says to people.
+
+use crate::common::{Age, Size, TestCache, key};
+
+fn mixed() -> TestCache {
+    TestCache::new()
+        .sealed("a", 1536.mib(), 79.hours())
+        .sealed("b", 20.mib(), 26.hours())
+        .partial("p", 7.mib(), 49.hours())
+        .partial("w", 9.mib(), 2.minutes())
+        .pinned("b")
+}
+
+/// Process numbers are the kernel's choice, and the disk is the machine's.
+fn golden(text: &str) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let mut line = line.to_owned();
+        if let Some((before, rest)) = line.split_once("cat[") {
+            let (pid, after) = rest.split_once(']').expect("a process number");
+            assert!(pid.parse::<u32>().is_ok(), "{line}");
+            line = format!("{before}cat[PID]{after}");
+        }
+        // How much of a sparse file is allocated is the file system's choice.
+        if let Some((before, _)) = line.split_once(" files, ") {
+            line = format!("{before} files");
+        }
+        if !line.starts_with("disk") && !line.starts_with('/') {
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn the_summary_says_what_is_there_what_can_go_and_what_cannot() {
+    let cache = mixed().trash("old").file("README", b"foreign");
+    let log = cache.event("hit", "a", 30.hours()).repeat(8)
+        + &cache.event("hit", "a", 1.hours()).repeat(3)
+        + &cache.event("miss", "a", 1.hours())
+        + "torn";
+    let shown = cache.events(&log).run(["stats", "--max-size", "2G"]).success().stdout();
+    assert_eq!(
+        golden(&shown),
+        "
+               entries      size
+all                  4  1.54 GiB  22 files
+sealed               2  1.52 GiB
+partial              2    16 MiB
+
+can go               2  1.51 GiB
+in use               1    20 MiB  by cat[PID]
+being written        1     9 MiB  partial, written to within 10m
+
+trash                1       7 B  removed; sweep deletes the rest
+foreign              1            not the cache's, never touched
+
+budget     [##################......]   76% of 2 GiB, 476 MiB to spare
+last used  newest 2m ago, oldest 3d 7h ago
+hit rate   92% (11 of 12) in all, 75% (3 of 4) in the last 24h
+event log  1 line skipped that is no event"
+    );
+}
+
+#[test]
+fn entries_are_listed_with_what_keeps_them() {
+    let cache = mixed();
+    let shown = cache.run(["stats", "--entries"]).success().stdout();
+    let list = golden(&shown).split("\n\n").next().expect("a list").to_owned();
+    assert_eq!(
+        list,
+        "\
+key               state        size  unused for  files  why it stays
+6100000000000000  sealed   1.50 GiB       3d 7h      6
+7000000000000000  partial     7 MiB       2d 1h      5
+6200000000000000  sealed     20 MiB       1d 2h      6  used by cat[PID]
+7700000000000000  partial     9 MiB          2m      5  being written"
+    );
+    let shown = cache.run(["stats", "--entries", "--sort", "size"]).success().stdout();
+    let keys: Vec<&str> = shown.lines().skip(1).take(4).map(|line| &line[..2]).collect();
+    assert_eq!(keys, ["61", "62", "77", "70"]);
+}
+
+#[test]
+fn the_histograms_show_where_to_set_a_limit() {
+    let shown = mixed().run(["stats", "--histogram"]).success().stdout();
+    let rows: Vec<&str> = shown.lines().collect();
+    let row = |label: &str| *rows.iter().find(|row| row.starts_with(label)).expect("a row");
+    assert_eq!(row("< 7d"), format!("< 7d             1  1.50 GiB  {}", "#".repeat(80 - 30)));
+    assert!(row("< 3d").starts_with("< 3d             2    27 MiB  #"), "{shown}");
+    assert!(row("< 1h").ends_with("9 MiB  #"), "not nothing, and seen: {shown}");
+    assert_eq!(row("older"), "older            0       0 B");
+    assert!(row("< 64 MiB").starts_with("< 64 MiB          3    36 MiB  ###"), "{shown}");
+}
+
+#[test]
+fn the_histograms_are_in_json_too() {
+    let json = mixed().run(["--json", "stats", "--histogram"]).success().no_stderr().json();
+    let week = &json["histogram"]["last_used"][4];
+    assert_eq!((&week["under_seconds"], &week["entries"]), (&(7 * 86400).into(), &1.into()));
+    let last = json["histogram"]["size"].as_array().unwrap().last().unwrap();
+    assert!(last["under_bytes"].is_null() && last["entries"] == 0, "{last}");
+}
+
+#[test]
+fn an_empty_cache_says_what_an_entry_looks_like() {
+    let cache = TestCache::new().file("README", b"foreign");
+    for options in [&[][..], &["--entries"], &["--histogram"]] {
+        let shown = cache.run([&["stats"], options].concat()).success().no_stderr().stdout();
+        assert!(shown.contains("16 digits 0-9 a-f") && shown.contains("foreign"), "{shown}");
+        assert!(shown.contains("hit rate   unknown"), "{shown}");
+    }
+}
+
+#[test]
+fn a_budget_says_when_it_cannot_be_met() {
+    let cache = mixed();
+    let shown = cache.run(["stats", "--max-size", "1G"]).success().stdout();
+    assert!(shown.contains("153% of 1 GiB, 548 MiB over"), "{shown}");
+    let cache = cache.env("HLS_CACHE_MAX_SIZE", "15M");
+    let shown = cache.run(["stats"]).success().stdout();
+    assert!(shown.contains("sweep would evict nothing"), "{shown}");
+    let shown = TestCache::new().run(["stats"]).success().stdout();
+    assert!(shown.contains("budget     not given"), "{shown}");
+}
+
+#[test]
+fn a_holder_that_cannot_be_named_is_not_made_up() {
+    // The process that took the lock is gone; its child holds it on.
+    let cache = TestCache::new().sealed("a", 10.mib(), 5.hours());
+    let pin = cache.pin_path("a");
+    std::fs::write(&pin, "").unwrap();
+    let mut child = std::process::Command::new("flock")
+        .args(["--shared"])
+        .arg(&pin)
+        .args(["sh", "-c", "(sleep 30 >/dev/null) & echo $!"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("flock(1)");
+    child.wait().unwrap();
+    let mut pid = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut pid).unwrap();
+    let shown = cache.run(["stats", "--entries"]).success().stdout();
+    std::process::Command::new("kill").arg(pid.trim()).status().unwrap();
+    let row = shown.lines().find(|line| line.starts_with(&key("a"))).unwrap();
+    assert!(row.ends_with("  in use"), "{shown}");
+}
+
+#[test]
+fn quiet_is_quiet() {
+    mixed().run(["-q", "stats", "--entries", "--histogram"]).success().no_stdout().no_stderr();
+}

@@ -1,0 +1,131 @@
+//! Colours, block characters and the width: on a terminal, in a pipe, in a bare environment.
+
+use std::process::Command;
+
+use crate::common::{Age, Size, TestCache, need};
+
+fn cache() -> TestCache {
+    TestCache::new().sealed("a", 100.mib(), 2.hours()).sealed("b", 10.mib(), 40.days()).pinned("b")
+}
+
+/// What `stats` with these options shows on a terminal; `None` where there is no script(1).
+fn on_terminal(cache: &TestCache, columns: u32, env: &str, options: &str) -> Option<String> {
+    if !need::tool("script") {
+        return None;
+    }
+    let (tool, root) = (env!("CARGO_BIN_EXE_hls-cache"), cache.root());
+    let line = format!(
+        "stty cols {columns} rows 50; env -i {env} {tool} --root {} stats {options}",
+        root.display()
+    );
+    let output =
+        Command::new("script").args(["-qec", &line, "/dev/null"]).output().expect("script");
+    assert!(output.status.success(), "{output:?}");
+    Some(String::from_utf8(output.stdout).expect("UTF-8").replace('\r', ""))
+}
+
+fn longest(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
+#[test]
+fn a_terminal_gets_colours_and_blocks_in_its_width() {
+    let cache = cache();
+    for columns in [80, 200] {
+        let Some(shown) =
+            on_terminal(&cache, columns, "TERM=xterm LANG=en_GB.UTF-8 NO_COLOR=", "--histogram")
+        else {
+            return;
+        };
+        assert!(shown.contains("\x1b[") && shown.contains('█'), "{shown}");
+        let plain = "NO_COLOR=1 TERM=xterm LANG=C.UTF-8";
+        let Some(shown) = on_terminal(&cache, columns, plain, "-q --histogram") else { return };
+        assert_eq!(shown, "");
+        let Some(shown) = on_terminal(&cache, columns, plain, "--histogram --entries 2>&-") else {
+            return;
+        };
+        assert!(!shown.contains('\x1b') && shown.contains('█'), "{shown}");
+        assert_eq!(longest(&shown), columns as usize, "the longest bar fills the line\n{shown}");
+    }
+}
+
+#[test]
+fn a_terminal_that_cannot_is_not_asked_to() {
+    let cache = cache();
+    for env in ["TERM=dumb LANG=C.UTF-8", "LANG=C.UTF-8"] {
+        let Some(shown) = on_terminal(&cache, 80, env, "--histogram") else { return };
+        assert!(!shown.contains('\x1b'), "{env}\n{shown}");
+    }
+    for env in ["TERM=xterm", "TERM=xterm LANG=C", "TERM=xterm LANG=C.UTF-8 LC_ALL=C"] {
+        let Some(shown) = on_terminal(&cache, 80, env, "--histogram --max-size 1G") else { return };
+        assert!(shown.is_ascii() && shown.contains("[#"), "{env}\n{shown}");
+    }
+}
+
+#[test]
+fn a_pipe_gets_ascii_and_no_colours_whatever_the_environment() {
+    let cache = cache()
+        .env("TERM", "xterm-256color")
+        .env("LANG", "en_GB.UTF-8")
+        .env("CLICOLOR_FORCE", "1")
+        .env("COLUMNS", "100");
+    let run = cache.run(["stats", "--histogram", "--entries", "--max-size", "1G"]).success();
+    let shown = run.no_stderr().stdout();
+    assert!(shown.is_ascii() && !shown.contains('\x1b'), "{shown}");
+    assert_eq!(longest(&shown), 100, "{shown}");
+}
+
+#[test]
+fn cron_has_neither_path_nor_home_nor_terminal() {
+    let cache = cache();
+    let root = cache.root();
+    for args in [&["stats", "--entries", "--histogram"][..], &["sweep", "--max-size", "2G"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_hls-cache"))
+            .args(args)
+            .env_clear()
+            .env("HLS_CACHE_ROOT", &root)
+            .current_dir("/")
+            .output()
+            .expect("the tool starts");
+        assert!(output.status.success(), "{output:?}");
+        assert!(output.stdout.is_ascii() && !output.stdout.is_empty(), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
+fn progress_is_seen_on_a_terminal_only_and_not_with_quiet() {
+    let cache = cache();
+    for (env, options, is_seen) in [
+        ("TERM=xterm LANG=C.UTF-8", "", true),
+        ("TERM=xterm LANG=C.UTF-8", "-q", false),
+        ("TERM=dumb LANG=C.UTF-8", "", false),
+    ] {
+        let Some(shown) = on_terminal(&cache, 80, env, options) else { return };
+        assert_eq!(shown.contains("looking"), is_seen, "{env} {options}\n{shown:?}");
+    }
+    cache.run(["stats"]).success().no_stderr();
+}
+
+#[test]
+fn a_source_named_after_an_escape_sequence_is_shown_and_not_obeyed() {
+    if !need::tool("script") {
+        return;
+    }
+    let cache = TestCache::new();
+    let tool = env!("CARGO_BIN_EXE_hls-cache");
+    let line = format!("{tool} key --long --quality q \"$(printf '/m/\\033[31m')\"");
+    let output =
+        Command::new("script").args(["-qec", &line, "/dev/null"]).output().expect("script");
+    let shown = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(shown.contains("/m/\\x1b[31m"), "{shown:?}");
+    let line = format!("{tool} verify \"$(printf 'x\\033]0;gotcha\\007')\"; test $? = 2");
+    let output =
+        Command::new("script").args(["-qec", &line, "/dev/null"]).output().expect("script");
+    assert!(output.status.success(), "{output:?}");
+    let shown = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(!shown.contains(['\x1b', '\x07']) && shown.contains("invalid value"), "{shown:?}");
+    // A pipe gets the bytes.
+    let run = cache.bare(["key", "--long", "--quality", "q", "/m/\x1b[31m"]).run().success();
+    assert!(run.stdout().ends_with("\t/m/\x1b[31m\n"));
+}
