@@ -78,7 +78,6 @@ pub struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-#[command(defer = true)]
 pub enum Command {
     /// Print the cache key of sources, one a line
     Key(KeyArgs),
