@@ -184,6 +184,8 @@ impl Cache {
         make(retry_on_intr(|| rustix::fs::mkdirat(self.root.fd(), &*name, mode)))?;
         let directory = fd::open_dir(self.root.fd(), &*name)?;
         make(retry_on_intr(|| rustix::fs::mkdirat(&directory, layout::VIDEO, mode)))?;
+        // Something else of that name, a symlink above all, would take the segments elsewhere.
+        fd::open_dir(&directory, layout::VIDEO)?;
         Ok(directory)
     }
 
@@ -285,7 +287,9 @@ impl Writer {
         if view::identity(&named) != view::identity(&written) {
             return Err(failed(Errno::STALE));
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // NONBLOCK: a FIFO of that name would hang the daemon.
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);
         retry_on_intr(|| rustix::fs::openat(&directory, layout::COMPLETE, flags, mode))
             .map_err(failed)?;

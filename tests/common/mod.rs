@@ -325,7 +325,13 @@ impl TestCache {
             return None;
         }
         // The user may not be able to reach the directory the tool was built in.
-        fs::copy(env!("CARGO_BIN_EXE_hls-cache"), self.own_tool()).expect("copy of the tool");
+        // Not copied by this process: one that another thread forks meanwhile would hold the copy open
+        // for writing, and it could not be run.
+        let copied = std::process::Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_hls-cache"))
+            .arg(self.own_tool())
+            .status();
+        assert!(copied.is_ok_and(|copied| copied.success()), "copy of the tool");
         for path in WalkDir::new(self.base.path()) {
             std::os::unix::fs::lchown(path.expect("base").path(), Some(NOBODY), Some(NOBODY))
                 .expect("chown");

@@ -1,0 +1,21 @@
+//! Attacks: what must hold when processes die, disks fill, calls fail, users are strangers and
+//! directories lie. The worst thing the tool can do is a wrong delete; every test here tries for one.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests build and break caches, and their ages count from now"
+)]
+
+#[path = "../common/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with another test binary; each uses its part")]
+mod common;
+
+mod clocks;
+mod crash;
+mod faults;
+mod full_disk;
+mod hostile;
+mod invariants;
+mod limits;
+mod race;
+mod tools;
+mod users;

@@ -1,0 +1,253 @@
+//! What several attacks need.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use walkdir::WalkDir;
+
+use crate::common::{TestCache, need};
+
+/// A process that runs one `#[ignore]`d test of this binary: something to be killed or traced.
+pub fn helper(test: &str) -> Command {
+    let mut command = Command::new(env::current_exe().expect("this binary"));
+    command.args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+    command
+}
+
+/// The argument that a helper was started with; `None` when somebody just runs the ignored tests.
+pub fn argument(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// A small generator of numbers (xorshift), so that a run can be repeated by its seed.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        // Neighbouring seeds must not give neighbouring throws.
+        let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        for _ in 0..8 {
+            dice.throw(2);
+        }
+        dice
+    }
+
+    /// From 0 to `sides` - 1.
+    pub fn throw(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % sides
+    }
+
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        let index = self.throw(of.len() as u64);
+        &of[usize::try_from(index).expect("an index")]
+    }
+}
+
+fn is_key(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.len() == 16 && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The live entries (real directories named like a key).
+pub fn entries(root: &Path) -> Vec<PathBuf> {
+    names(root)
+        .into_iter()
+        .filter(|path| is_key(path.file_name().expect("a name")))
+        .filter(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir()))
+        .collect()
+}
+
+/// Everything in the root that is named like trash.
+pub fn trash(root: &Path) -> Vec<PathBuf> {
+    let is_trash = |path: &PathBuf| {
+        path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b".trash."))
+    };
+    names(root).into_iter().filter(is_trash).collect()
+}
+
+fn names(root: &Path) -> Vec<PathBuf> {
+    let mut names: Vec<PathBuf> =
+        fs::read_dir(root).expect("root").map(|entry| entry.expect("root").path()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The files of every sealed entry, to be held against what is there later.
+#[derive(Clone)]
+pub struct Whole(BTreeMap<PathBuf, Vec<PathBuf>>);
+
+impl Whole {
+    pub fn of(root: &Path) -> Self {
+        let sealed = entries(root).into_iter().filter(|entry| is_sealed(entry));
+        Self(sealed.map(|entry| (entry.clone(), files(&entry))).collect())
+    }
+
+    /// No live name is sealed and incomplete.
+    #[track_caller]
+    pub fn assert_still(&self, root: &Path, when: &str) {
+        for entry in entries(root).into_iter().filter(|entry| is_sealed(entry)) {
+            let Some(expected) = self.0.get(&entry) else {
+                panic!("{when}: {} was not sealed before", entry.display());
+            };
+            assert_eq!(
+                &files(&entry),
+                expected,
+                "{when}: {} is sealed, not whole",
+                entry.display()
+            );
+        }
+    }
+}
+
+pub fn is_sealed(entry: &Path) -> bool {
+    entry.join(".complete").symlink_metadata().is_ok()
+}
+
+fn files(entry: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        WalkDir::new(entry).into_iter().map(|found| found.expect("entry").into_path()).collect();
+    files.sort_unstable();
+    files
+}
+
+/// Another user, who owns a cache that root maintains.
+pub const OWNER: u32 = 12345;
+
+/// Gives everything in `top` to [`OWNER`].
+pub fn give_away(top: &Path) {
+    for found in WalkDir::new(top) {
+        let path = found.expect("cache").into_path();
+        std::os::unix::fs::lchown(&path, Some(OWNER), Some(OWNER)).expect("chown");
+    }
+}
+
+/// Whoever owns the cache can use each lockfile and the log: they are his, with the root's mode.
+#[track_caller]
+pub fn assert_shared(root: &Path, when: &str) {
+    let top = fs::metadata(root).expect("root");
+    for path in names(root) {
+        let name = path.file_name().expect("a name").as_encoded_bytes();
+        let is_lock = name.ends_with(b".pin") || name.ends_with(b".write");
+        if !is_lock && name != b".maintenance.lock" && name != b".events.log" {
+            continue;
+        }
+        let meta = path.symlink_metadata().expect("lockfile");
+        assert_eq!(
+            (meta.uid(), meta.gid(), meta.mode() & 0o777),
+            (top.uid(), top.gid(), top.mode() & 0o666),
+            "{when}: {} is not the cache's",
+            path.display()
+        );
+    }
+}
+
+/// The words with which strace(1) runs a program: `calls` are traced, each of `injections` applied.
+pub fn strace(calls: &str, injections: &[String]) -> Vec<String> {
+    let words = ["strace", "-f", "-qq", "-o", "trace", "-e"];
+    let mut words: Vec<String> = words.map(str::to_owned).into();
+    words.push(format!("trace={calls}"));
+    for injection in injections {
+        words.extend(["-e".to_owned(), format!("inject={injection}")]);
+    }
+    words
+}
+
+/// Runs a program under a umask that shares nothing.
+pub const MEAN_UMASK: [&str; 4] = ["sh", "-c", "umask 077; exec \"$@\"", "sh"];
+
+/// A file system in an image file, mounted until it is dropped.
+pub struct Image {
+    at: PathBuf,
+}
+
+impl Image {
+    /// An ext4 of `kib` KiB and `inodes` inodes, empty, on the root of `cache`; `None`, said loudly,
+    /// where that is not possible.
+    pub fn ext4(cache: &TestCache, kib: u32, inodes: u32) -> Option<Self> {
+        if !need::running_as_root() {
+            need::missing("root, for a file system of its own");
+            return None;
+        }
+        let (image, at) = (cache.base().join("image"), cache.root());
+        let made = Command::new("mkfs.ext4")
+            // No journal and no reserve: as full as it looks.
+            .args(["-q", "-F", "-b", "1024", "-m", "0", "-O", "^has_journal", "-N"])
+            .arg(inodes.to_string())
+            .arg(&image)
+            .arg(format!("{kib}k"))
+            .output();
+        if !made.is_ok_and(|made| made.status.success()) {
+            need::missing("mkfs.ext4");
+            return None;
+        }
+        let mounted =
+            Command::new("mount").args(["-o", "loop"]).arg(image).arg(&at).output().expect("mount");
+        if !mounted.status.success() {
+            need::missing(&format!("loop devices ({mounted:?})"));
+            return None;
+        }
+        Some(Self { at })
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.at).status();
+    }
+}
+
+/// Writes files into a directory of the root until not one more byte fits, or not one more file.
+pub fn fill(root: &Path, what: Full) {
+    let filler = root.join("filler");
+    fs::create_dir(&filler).expect("filler");
+    let fits = |result: std::io::Result<()>| match result {
+        Ok(()) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+            false
+        }
+    };
+    match what {
+        Full::Files => {
+            let make = |n: &u32| fits(fs::File::create_new(filler.join(n.to_string())).map(drop));
+            assert!((0..100_000).take_while(make).count() < 100_000, "no limit");
+        }
+        Full::Bytes => {
+            let mut file = fs::File::create_new(filler.join("bytes")).expect("filler");
+            for size in [64 << 10, 1 << 10] {
+                while fits(file.write_all(&vec![b'f'; size])) {}
+            }
+        }
+    }
+}
+
+/// What a disk can run out of.
+#[derive(Clone, Copy, Debug)]
+pub enum Full {
+    Files,
+    Bytes,
+}
+
+/// The tool, copied to where every user can run it, as another user.
+pub fn as_user(cache: &TestCache, uid: u32, args: &[&str]) -> Output {
+    let tool = cache.base().join("tool");
+    if !tool.exists() {
+        fs::set_permissions(cache.base(), fs::Permissions::from_mode(0o755)).expect("chmod");
+        // Not by this process: one that another thread forks meanwhile would hold it open for writing.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_hls-cache")).arg(&tool).status();
+        assert!(copied.is_ok_and(|copied| copied.success()), "copy of the tool");
+    }
+    let mut command = Command::new(tool);
+    command.uid(uid).gid(uid).arg("--root").arg(cache.root()).args(args);
+    command.current_dir("/").output().expect("the tool")
+}
