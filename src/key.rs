@@ -179,14 +179,14 @@ fn clean(path: &[u8]) -> Cow<'_, [u8]> {
 /// Whether the absolute `path` has nothing to clean: the usual case, and batches hash millions.
 fn is_clean(path: &[u8]) -> bool {
     path == b"/"
-        || may_be_clean(path)
+        || is_plainly_clean(path)
         || path[1..].split(|&byte| byte == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
 }
 
-/// Whether no slash is followed by a slash, a dot or the end. Looks at every pair, without a branch,
-/// because the compiler then compares sixteen at once.
-fn may_be_clean(path: &[u8]) -> bool {
-    let suspicious = |pair: &[u8]| (pair[0] == b'/') & ((pair[1] == b'/') | (pair[1] == b'.'));
+/// Whether no slash is followed by a slash, a dot or the end. Looks at every pair, whatever it has
+/// found, because the compiler then compares sixteen at once.
+fn is_plainly_clean(path: &[u8]) -> bool {
+    let suspicious = |pair: &[u8]| pair[0] == b'/' && matches!(pair[1], b'/' | b'.');
     let dirty = path.windows(2).fold(false, |dirty, pair| dirty | suspicious(pair));
     !dirty && path.last() != Some(&b'/')
 }
