@@ -130,8 +130,8 @@ fn scan(options: &Options, scratch: &Path, cache: &Path) -> io::Result<()> {
         let binary = scratch.join(name);
         let mut compiler = Command::new("cc");
         compiler.args(["-O2", "-pthread"]).args(flags).arg(&source).arg("-o").arg(&binary);
-        let compiled = compiler.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-        compiled.then_some(binary)
+        let built = compiler.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        built.then_some(binary)
     };
     let mut race = Race::new("scan");
     race.add("hls-cache stats", OURS, &["stats", "--root"], Some(cache));

@@ -185,8 +185,9 @@ fn is_clean(path: &[u8]) -> bool {
 
 /// Whether no slash is followed by a slash, a dot or the end. Looks at every pair, whatever it has
 /// found, because the compiler then compares sixteen at once.
+#[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
 fn is_plainly_clean(path: &[u8]) -> bool {
-    let suspicious = |pair: &[u8]| pair[0] == b'/' && matches!(pair[1], b'/' | b'.');
+    let suspicious = |pair: &[u8]| (pair[0] == b'/') & ((pair[1] == b'/') | (pair[1] == b'.'));
     let dirty = path.windows(2).fold(false, |dirty, pair| dirty | suspicious(pair));
     !dirty && path.last() != Some(&b'/')
 }
