@@ -136,8 +136,12 @@ impl<W: Write> Printer<W> {
         };
         if let Some(root) = &self.root {
             text(&mut self.out, root.join(key.to_string()).as_os_str().as_bytes())?;
-        } else {
+        } else if self.long {
             self.out.write_all(&key.to_hex())?;
+        } else {
+            let mut record = [self.end; Key::LEN + 1];
+            record[..Key::LEN].copy_from_slice(&key.to_hex());
+            return self.out.write_all(&record);
         }
         if self.long {
             for field in [quality.as_bytes(), audio.to_string().as_bytes(), source] {

@@ -1,0 +1,337 @@
+//! The command line on a synthetic cache, beside what else could do the work, in turn on the same tree:
+//!
+//! ```sh
+//! cargo bench --bench cache -- --entries 300 --segments 900 --runs 9 --dir /var/tmp
+//! ```
+//!
+//! Prints medians, and ratios of medians (ours / theirs), of wall-clock and of CPU time: on a machine
+//! with other work the latter is the steadier. Tools that are not installed are left out. `--dir`
+//! says on which file system; what is made there is removed at the end. Nothing is asserted.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use hls_cache::key::KeySuffix;
+use hls_cache::layout;
+use sha2::{Digest, Sha256};
+use wait4::Wait4;
+
+const OURS: &str = env!("CARGO_BIN_EXE_hls-cache");
+/// Argument with which the bench runs itself as a yardstick: so many hashes, no more.
+const HASH_ONLY: &str = "--hash-only";
+const HASH_IN_PYTHON: &str = "import hashlib, sys
+write = sys.stdout.write
+for line in sys.stdin.buffer:
+    write(hashlib.sha256(line[:-1] + b'|1080p|0').hexdigest()[:16] + '\\n')";
+
+struct Options {
+    entries: u64,
+    segments: u64,
+    keys: u64,
+    runs: usize,
+    dir: PathBuf,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Self, String> {
+        let mut options = Self {
+            entries: 300,
+            segments: 900,
+            keys: 1_000_000,
+            runs: 9,
+            dir: std::env::temp_dir(),
+        };
+        while let Some(arg) = args.next() {
+            let name = arg.to_string_lossy().into_owned();
+            if name == "--bench" {
+                continue;
+            }
+            let value = args.next().ok_or_else(|| format!("{name}: no value"))?;
+            let number = || {
+                value
+                    .to_str()
+                    .and_then(|v| v.parse().ok())
+                    .ok_or_else(|| format!("{name}: no number"))
+            };
+            match &*name {
+                "--entries" => options.entries = number()?,
+                "--segments" => options.segments = number()?,
+                "--keys" => options.keys = number()?,
+                "--runs" => options.runs = usize::try_from(number()?).unwrap_or(1).max(1),
+                "--dir" => options.dir = value.into(),
+                _ => return Err(format!("{name}: not an option")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1).peekable();
+    if args.next_if(|arg| arg == HASH_ONLY).is_some() {
+        hash_only(args.next().and_then(|count| count.to_str()?.parse().ok()).unwrap_or(0));
+        return ExitCode::SUCCESS;
+    }
+    // `cargo test --benches` runs this too, without the argument that `cargo bench` adds.
+    if !std::env::args_os().any(|arg| arg == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    match Options::parse(args) {
+        Ok(options) => end(run(&options)),
+        Err(message) => end(Err(io::Error::other(message))),
+    }
+}
+
+fn end(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> io::Result<()> {
+    let scratch = tempfile::tempdir_in(&options.dir)?;
+    let cache = scratch.path().join("cache");
+    println!("{} entries of {} segments, {} runs", options.entries, options.segments, options.runs);
+    fill(&cache, options.entries, options.segments)?;
+    scan(options, scratch.path(), &cache)?;
+    progress(options, &cache)?;
+    evict(options, scratch.path())?;
+    keys(options, scratch.path())?;
+    start_up(options)
+}
+
+/// Makes a cache of sealed entries with small segments: what is measured is names, not data.
+fn fill(cache: &Path, entries: u64, segments: u64) -> io::Result<()> {
+    for number in 0..entries {
+        let key = KeySuffix::new(b"1080p", 0).key(&number.to_be_bytes());
+        let entry = cache.join(key.to_string());
+        let video = entry.join(layout::VIDEO);
+        std::fs::create_dir_all(&video)?;
+        std::fs::write(video.join(layout::INIT), "init")?;
+        for segment in 0..segments {
+            std::fs::write(video.join(layout::segment(segment)), [0; 1000])?;
+        }
+        std::fs::write(entry.join(layout::COMPLETE), "")?;
+    }
+    Ok(())
+}
+
+fn scan(options: &Options, scratch: &Path, cache: &Path) -> io::Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/floor.c");
+    let floor = |name: &str, flags: &[&str]| {
+        let binary = scratch.join(name);
+        let mut compiler = Command::new("cc");
+        compiler.args(["-O2", "-pthread"]).args(flags).arg(&source).arg("-o").arg(&binary);
+        let built = compiler.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        built.then_some(binary)
+    };
+    let mut race = Race::new("scan");
+    race.add("hls-cache stats", OURS, &["stats", "--root"], Some(cache));
+    for (name, flags) in [("floor", &[][..]), ("floor-inline", &["-DINLINE"])] {
+        if let Some(binary) = floor(name, flags) {
+            for threads in ["1", "2", "4"] {
+                race.add(&format!("{name} {threads}"), &binary, &[threads], Some(cache));
+            }
+        }
+    }
+    let sweep = ["sweep", "--max-size", "1000TiB", "--root"];
+    race.add("hls-cache sweep, nothing to do", OURS, &sweep, Some(cache));
+    race.add("du -sb", "du", &["-sb"], Some(cache));
+    race.tool("find -printf", "find", &["-printf", "%s\\n"], cache);
+    race.add("diskus", "diskus", &[], Some(cache));
+    race.add("pdu", "pdu", &["--max-depth", "1"], Some(cache));
+    race.add("dua", "dua", &["aggregate"], Some(cache));
+    race.run(options.runs, |_| Ok(()))
+}
+
+/// What the bar costs, on a terminal that `script` makes.
+fn progress(options: &Options, cache: &Path) -> io::Result<()> {
+    let mut race = Race::new("scan on a terminal");
+    for (name, quiet) in [("with a progress bar", ""), ("quiet", "--quiet")] {
+        let command = format!("'{OURS}' stats {quiet} --root '{}'", cache.display());
+        race.add(name, "script", &["-qc", &command, "/dev/null"], None);
+    }
+    race.run(options.runs, |_| Ok(()))
+}
+
+/// On a tenth of the entries, because every run needs a new tree.
+fn evict(options: &Options, scratch: &Path) -> io::Result<()> {
+    let cache = scratch.join("evicted");
+    let mut race = Race::new("eviction");
+    let sweep = ["sweep", "--max-entries", "0", "--root"];
+    race.add("hls-cache sweep, all of it", OURS, &sweep, Some(&cache));
+    race.add("rm -rf", "rm", &["-rf"], Some(&cache));
+    race.run(options.runs, |_| {
+        fill(&cache, options.entries.div_ceil(10), options.segments)?;
+        Command::new("sync").arg("--file-system").arg(&cache).status().map(drop)
+    })
+}
+
+fn keys(options: &Options, scratch: &Path) -> io::Result<()> {
+    let list = scratch.join("sources");
+    let mut out = BufWriter::new(File::create(&list)?);
+    for number in 0..options.keys {
+        let (film, year) = (number % 7919, 1950 + number % 70);
+        writeln!(
+            out,
+            "/srv/media/films/Some Film {film} ({year})/Some.Film.{number}.1080p.BluRay.mkv"
+        )?;
+    }
+    out.flush()?;
+    let itself = std::env::current_exe()?;
+    let count = options.keys.to_string();
+    // Not a launcher that chooses among several.
+    let python = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+    let python = python
+        .map_or("python3".into(), |out| String::from_utf8_lossy(&out.stdout).trim_end().to_owned());
+    let mut race = Race::new(&format!("{} keys", options.keys));
+    race.add("hls-cache key --stdin", OURS, &["key", "--quality", "1080p", "--stdin"], None);
+    race.add("hashes alone", &itself, &[HASH_ONLY, &count], None);
+    race.add("Python's hashlib", python, &["-c", HASH_IN_PYTHON], None);
+    race.stdin = Some(list);
+    race.run(options.runs, |_| Ok(()))
+}
+
+fn hash_only(count: u64) {
+    let mut message =
+        *b"/srv/media/films/Some Film 0000 (1950)/Some.Film.000000.1080p.BluRay.mkv|1080p|0";
+    for number in 0..count {
+        message[27..35].copy_from_slice(&number.to_be_bytes());
+        std::hint::black_box(Sha256::digest(message));
+    }
+}
+
+fn start_up(options: &Options) -> io::Result<()> {
+    let mut race = Race::new("start-up");
+    race.add("hls-cache key", OURS, &["key", "--quality", "1080p", "/a.mkv"], None);
+    race.add("sha256sum", "sha256sum", &["/dev/null"], None);
+    race.add("true", "true", &[], None);
+    race.run(options.runs * 30, |_| Ok(()))
+}
+
+/// Commands that take turns. The first is ours.
+struct Race {
+    title: String,
+    stdin: Option<PathBuf>,
+    runners: Vec<Runner>,
+}
+
+struct Runner {
+    name: String,
+    command: Vec<OsString>,
+    runs: Vec<Run>,
+}
+
+#[derive(Clone, Copy)]
+struct Run {
+    wall: Duration,
+    cpu: Duration,
+    /// In bytes; not below the bench's own, which the child starts with.
+    peak: u64,
+}
+
+impl Race {
+    fn new(title: &str) -> Self {
+        Self { title: title.to_owned(), stdin: None, runners: Vec::new() }
+    }
+
+    /// Adds a command; `path` is its last argument.
+    fn add(&mut self, name: &str, program: impl AsRef<Path>, args: &[&str], path: Option<&Path>) {
+        let mut command = vec![program.as_ref().into()];
+        command.extend(args.iter().map(OsString::from));
+        command.extend(path.map(OsString::from));
+        self.runners.push(Runner { name: name.to_owned(), command, runs: Vec::new() });
+    }
+
+    /// Adds a command that wants its path first.
+    fn tool(&mut self, name: &str, program: &str, args: &[&str], path: &Path) {
+        let mut command = vec![program.into(), path.into()];
+        command.extend(args.iter().map(OsString::from));
+        self.runners.push(Runner { name: name.to_owned(), command, runs: Vec::new() });
+    }
+
+    /// Runs the commands in turn, `prepare` before each, and prints what they took. The first turn
+    /// warms up, and leaves out what is not installed or fails.
+    fn run(mut self, turns: usize, prepare: impl Fn(&Runner) -> io::Result<()>) -> io::Result<()> {
+        let mut able = Vec::new();
+        for runner in self.runners {
+            prepare(&runner)?;
+            match runner.once(self.stdin.as_deref()) {
+                Ok(_) => able.push(runner),
+                Err(error) => println!("{}: left out: {error}", runner.name),
+            }
+        }
+        self.runners = able;
+        for turn in 0..turns {
+            for place in 0..self.runners.len() {
+                // Nobody always comes after the same one, or first after the preparations.
+                let runner = (turn + place) % self.runners.len();
+                let runner = &mut self.runners[runner];
+                prepare(runner)?;
+                let run = runner.once(self.stdin.as_deref())?;
+                runner.runs.push(run);
+            }
+        }
+        self.print();
+        Ok(())
+    }
+
+    fn print(&self) {
+        println!(
+            "\n| {} | wall ms | CPU ms | peak MiB | ours / it, wall | ours / it, CPU |",
+            self.title
+        );
+        println!("|---|--:|--:|--:|--:|--:|");
+        let median = |runner: &Runner, of: fn(&Run) -> f64| {
+            let mut values: Vec<f64> = runner.runs.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+        };
+        let wall = |runner: &Runner| median(runner, |run| run.wall.as_secs_f64());
+        let cpu = |runner: &Runner| median(runner, |run| run.cpu.as_secs_f64());
+        let Some(ours) = self.runners.first() else { return };
+        for runner in &self.runners {
+            let peak = runner.runs.iter().map(|run| run.peak).max().unwrap_or(0);
+            println!(
+                "| {} | {:.2} | {:.2} | {} | {:.2} | {:.2} |",
+                runner.name,
+                wall(runner) * 1e3,
+                cpu(runner) * 1e3,
+                human_mib(peak),
+                wall(ours) / wall(runner),
+                cpu(ours) / cpu(runner),
+            );
+        }
+    }
+}
+
+fn human_mib(bytes: u64) -> String {
+    format!("{}.{}", bytes >> 20, (bytes >> 10) % 1024 * 10 / 1024)
+}
+
+impl Runner {
+    fn once(&self, stdin: Option<&Path>) -> io::Result<Run> {
+        let stdin = stdin.map_or(Ok(Stdio::null()), |path| File::open(path).map(Stdio::from))?;
+        let start = Instant::now();
+        let mut child = Command::new(&self.command[0])
+            .args(&self.command[1..])
+            .stdin(stdin)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let usage = child.wait4()?;
+        let wall = start.elapsed();
+        if !usage.status.success() {
+            return Err(io::Error::other(format!("{}: {}", self.name, usage.status)));
+        }
+        Ok(Run { wall, cpu: usage.rusage.utime + usage.rusage.stime, peak: usage.rusage.maxrss })
+    }
+}
