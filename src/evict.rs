@@ -27,7 +27,7 @@ use crate::problem::Problem;
 use crate::progress::{Progress, Task};
 use crate::root::{self, Root};
 use crate::view::{self, Entry, State};
-use crate::walk::{self, Buffer, Step, Visitor};
+use crate::walk::{self, Buffer, Failure, Step, Visitor};
 
 /// What a second look, under the lock, says of an entry.
 pub(crate) enum Look {
@@ -166,7 +166,7 @@ fn unseal(root: &Root, key: Key) -> Result<(), Problem> {
     };
     match unlink(entry.as_fd(), layout::COMPLETE) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(Errno::ISDIR) => delete_tree(entry.as_fd(), &CString::from(c".complete"), &path()),
+        Err(Errno::ISDIR) => delete_tree(entry.as_fd(), c".complete", &path(), &mut Buffer::new()),
         Err(error) => Err(failed(error)),
     }
 }
@@ -181,7 +181,7 @@ fn is_unsealed(root: &Root, entry: &Entry) -> bool {
 fn delete_in_place(root: &Root, key: Key) -> Result<(), Problem> {
     unseal(root, key)?;
     let name = CString::new(key.to_hex()).unwrap_or_default();
-    delete_tree(root.fd(), &name, &root.entry_path(key))
+    delete_tree(root.fd(), &name, &root.entry_path(key), &mut Buffer::new())
 }
 
 /// Deletes trash on several threads; one failure does not stop the others. The results are in the
@@ -195,54 +195,51 @@ pub(crate) fn delete_trash(
         return Vec::new();
     }
     progress.start(Task::Delete, trash.len());
-    let results = parallel::map(
-        trash,
-        || (),
-        |(), name| {
-            let deleted =
-                delete_tree(root.fd(), name, &root.path().join(root::os_name(name.to_bytes())));
-            progress.step();
-            deleted
-        },
-    );
+    let results = parallel::map(trash, Buffer::new, |buffer, name| {
+        let path = root.path().join(root::os_name(name.to_bytes()));
+        let deleted = delete_tree(root.fd(), name, &path, buffer);
+        progress.step();
+        deleted
+    });
     progress.finish();
     results
 }
 
 /// Deletes the directory `name` of `parent` and everything in it, as far as it goes. What somebody
 /// else deletes meanwhile is as good.
-fn delete_tree(parent: BorrowedFd<'_>, name: &CStr, path: &Path) -> Result<(), Problem> {
+fn delete_tree(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    path: &Path,
+    buffer: &mut Buffer,
+) -> Result<(), Problem> {
     /// Rounds while somebody still writes into the tree, or swaps what is in it.
     const ROUNDS: u32 = 3;
-    let mut buffer = Buffer::new();
-    let mut first_failure = None;
+    let mut last = Failure { path: PathBuf::new(), error: Errno::NOTEMPTY };
     for _ in 0..ROUNDS {
         let mut deleter = Deleter::default();
-        match fd::open_dir(parent, name) {
-            Ok(top) => drop(walk::walk(top, &mut buffer, &mut deleter)),
+        let walked = match fd::open_dir(parent, name) {
+            Ok(top) => walk::walk(top, buffer, &mut deleter),
             Err(Errno::NOENT) => return Ok(()),
-            Err(error) => deleter.failure = Some((PathBuf::new(), error)),
-        }
-        let error = match rmdir(parent, name) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(error) => error,
+            Err(error) => Err(Failure { path: PathBuf::new(), error }),
         };
-        let (below, reason) = deleter.failure.unwrap_or((PathBuf::new(), error));
-        let again = matches!(reason, Errno::NOTEMPTY | Errno::LOOP | Errno::NOTDIR);
-        first_failure = Some((below, reason));
-        if !again {
+        let emptied = walked.and(deleter.failure.map_or(Ok(()), Err));
+        last = match (rmdir(parent, name), emptied) {
+            (Ok(()) | Err(Errno::NOENT), _) => return Ok(()),
+            (Err(_), Err(failure)) => failure,
+            (Err(error), Ok(())) => Failure { path: PathBuf::new(), error },
+        };
+        if !matches!(last.error, Errno::NOTEMPTY | Errno::LOOP | Errno::NOTDIR) {
             break;
         }
     }
-    let (below, reason) = first_failure.unwrap_or((PathBuf::new(), Errno::NOTEMPTY));
-    let path = if below.as_os_str().is_empty() { path.to_path_buf() } else { path.join(below) };
-    Err(Problem::new(path, "cannot delete", io::Error::from(reason)))
+    Err(last.problem(path, "cannot delete"))
 }
 
 /// Deletes what a walk passes, remembering the first failure.
 #[derive(Default)]
 struct Deleter {
-    failure: Option<(PathBuf, Errno)>,
+    failure: Option<Failure>,
 }
 
 impl Visitor for Deleter {
@@ -267,8 +264,8 @@ impl Visitor for Deleter {
         rmdir(parent, name)
     }
 
-    fn failed(&mut self, path: &Path, error: Errno) -> ControlFlow<()> {
-        self.failure.get_or_insert_with(|| (path.to_path_buf(), error));
+    fn failed(&mut self, failure: Failure) -> ControlFlow<Failure> {
+        self.failure.get_or_insert(failure);
         ControlFlow::Continue(())
     }
 }

@@ -16,7 +16,7 @@ use crate::plan::{
 use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::root::{Root, Space};
-use crate::units::{age, human_size, unix_seconds};
+use crate::units::{human_size, unix_seconds};
 use crate::view::{self, CacheView, Entry, Glance, Pin, State};
 use crate::walk::Buffer;
 
@@ -197,8 +197,8 @@ pub fn run(
     let view = CacheView::scan(root, progress)?;
     let space = needs_space(policy).then(|| root.space()).transpose()?.map(|space| {
         // What a dry run leaves in the trash, the real run would have deleted by now.
-        let trash =
-            if options.dry_run { view.trash.iter().map(|t| t.allocated_bytes).sum() } else { 0 };
+        let trash = view.trash.iter().filter(|_| options.dry_run);
+        let trash = trash.fold(0_u64, |sum, trash| sum.saturating_add(trash.allocated_bytes));
         Space { available: space.available.saturating_add(trash), ..space }
     });
     if options.dry_run && has_manners {
@@ -216,7 +216,7 @@ pub fn run(
 
     outcome.unmet = plan.unmet();
     if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
-        reread_free_space(root, sweep, &mut outcome)?;
+        reread_free_space(root, sweep, &mut outcome);
     }
     outcome.summarise(&order, &view, &plan, space);
     Ok(outcome)
@@ -239,16 +239,19 @@ fn reap(root: &Root, outcome: &mut Outcome, progress: &dyn Progress) -> Result<(
 }
 
 /// The free space after the deletions is what the file system says, not what was planned.
-fn reread_free_space(root: &Root, sweep: &Sweep, outcome: &mut Outcome) -> Result<(), Refused> {
-    let Some(keep) = sweep.min_free else { return Ok(()) };
+fn reread_free_space(root: &Root, sweep: &Sweep, outcome: &mut Outcome) {
+    let Some(keep) = sweep.min_free else { return };
     // Not a reason to fail: the reading is then a little old.
     let _ = root.sync();
-    let space = root.space()?;
-    outcome.unmet.retain(|&limit| limit != Limit::MinFree);
-    if space.available < keep.target(space.total) {
-        outcome.unmet.push(Limit::MinFree);
+    match root.space() {
+        Ok(space) => {
+            outcome.unmet.retain(|&limit| limit != Limit::MinFree);
+            if space.available < keep.target(space.total) {
+                outcome.unmet.push(Limit::MinFree);
+            }
+        }
+        Err(problem) => outcome.problems.push(problem),
     }
-    Ok(())
 }
 
 /// Carries candidates out, or in a dry run says that it would.
@@ -472,14 +475,9 @@ impl Outcome {
 
     /// Without lockfiles nobody can tell who is watching.
     fn blind_removals(&self, now: SystemTime) -> Option<String> {
-        /// About the longest film with a long pause.
-        const A_FILM: Duration = Duration::from_secs(4 * 60 * 60);
         let blind = self.decisions.iter().filter(|decision| {
             matches!(decision.action, Action::Removed | Action::WouldRemove)
-                && decision.entry.as_ref().is_some_and(|entry| {
-                    let last = entry.last_used.max(entry.last_written);
-                    !entry.has_writer_lockfile && age(now, last) < A_FILM
-                })
+                && decision.entry.as_ref().is_some_and(|entry| plan::is_perhaps_watched(entry, now))
         });
         let count = blind.count();
         (count > 0).then(|| {

@@ -204,6 +204,14 @@ pub fn is_writing(entry: &Entry, min_age: Duration, now: SystemTime) -> bool {
     entry.state == State::Partial && age(now, entry.last_written) < min_age
 }
 
+/// Whether somebody may be watching the entry unseen: no daemon that takes locks made it (maintainers
+/// never create `.write`), and it was used or written lately.
+pub fn is_perhaps_watched(entry: &Entry, now: SystemTime) -> bool {
+    /// About the longest film with a long pause.
+    const A_FILM: Duration = Duration::from_secs(4 * 60 * 60);
+    !entry.has_writer_lockfile && age(now, entry.last_used.max(entry.last_written)) < A_FILM
+}
+
 /// Entries and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {

@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, CString};
 use std::io::{self, BufRead, BufReader, Read};
-use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -305,10 +304,8 @@ fn check(
     let mut video = Video::default();
     match fd::open_dir(top, layout::VIDEO) {
         Ok(fd) => {
-            let _ = walk::walk(fd, buffer, &mut video);
-            if let Some(error) = video.failed {
-                return Err(unreadable(path.join(layout::VIDEO).join(&video.failed_at), error));
-            }
+            walk::walk(fd, buffer, &mut video)
+                .map_err(|failure| failure.problem(&path.join(layout::VIDEO), "cannot read"))?;
             video.read_playlists(top, path)?;
         }
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
@@ -356,8 +353,6 @@ struct Video {
     playlists: Vec<CString>,
     /// The highest segment that a playlist names.
     highest_named: Option<u64>,
-    failed: Option<Errno>,
-    failed_at: PathBuf,
 }
 
 impl Visitor for Video {
@@ -385,11 +380,6 @@ impl Visitor for Video {
             }
         }
         Ok(Step::Next)
-    }
-
-    fn failed(&mut self, path: &Path, error: Errno) -> ControlFlow<()> {
-        (self.failed, self.failed_at) = (Some(error), path.to_path_buf());
-        ControlFlow::Break(())
     }
 }
 

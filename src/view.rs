@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsString};
 use std::io;
-use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FileType, Stat};
@@ -134,11 +132,9 @@ impl Listing {
         let unreadable =
             |e: Errno| Problem::new(root.path(), "cannot read the cache root", io::Error::from(e));
         let top = fd::open_dir(root.fd(), c".").map_err(unreadable)?;
-        let mut names = Names { listing: Self::default(), mounted, error: None };
-        let _ = walk::walk(top, &mut Buffer::new(), &mut names);
-        if let Some(error) = names.error {
-            return Err(unreadable(error));
-        }
+        let mut names = Names { listing: Self::default(), mounted };
+        walk::walk(top, &mut Buffer::new(), &mut names)
+            .map_err(|failure| failure.problem(root.path(), "cannot read the cache root"))?;
         names.listing.entries.sort_unstable();
         names.listing.mounted.sort_unstable();
         names.listing.trash.sort_unstable();
@@ -149,7 +145,6 @@ impl Listing {
 struct Names {
     listing: Listing,
     mounted: HashSet<OsString>,
-    error: Option<Errno>,
 }
 
 impl Visitor for Names {
@@ -182,11 +177,6 @@ impl Visitor for Names {
             _ => listing.foreign += 1,
         }
         Ok(Step::Next)
-    }
-
-    fn failed(&mut self, _: &Path, error: Errno) -> ControlFlow<()> {
-        self.error = Some(error);
-        ControlFlow::Break(())
     }
 }
 
@@ -321,25 +311,23 @@ pub(crate) fn glance(root: &Root, key: Key) -> Result<Option<Glance>, Problem> {
 pub(crate) fn look(root: &Root, key: Key, buffer: &mut Buffer) -> Result<Option<Entry>, Problem> {
     let name = key.to_string();
     let unreadable =
-        |path: PathBuf, e: Errno| Problem::new(path, "cannot read", io::Error::from(e));
+        |e: Errno| Problem::new(root.entry_path(key), "cannot read", io::Error::from(e));
     let top = match fd::open_dir(root.fd(), &*name) {
         Ok(top) => top,
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-        Err(error) => return Err(unreadable(root.entry_path(key), error)),
+        Err(error) => return Err(unreadable(error)),
     };
     let mut tally = Tally::default();
-    let opened = rustix::fs::fstat(&top).map_err(|e| unreadable(root.entry_path(key), e))?;
-    let _ = walk::walk(top, buffer, &mut tally);
+    let opened = rustix::fs::fstat(&top).map_err(unreadable)?;
+    let walked = walk::walk(top, buffer, &mut tally);
     // What was read counts only if it is still the entry: one renamed away in mid-look read as
     // empty, and a hit in mid-look moved the clock.
     let stat = match fd::stat(root.fd(), &*name) {
         Ok(stat) if identity(&stat) == identity(&opened) => stat,
         Ok(_) | Err(Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(unreadable(root.entry_path(key), error)),
+        Err(error) => return Err(unreadable(error)),
     };
-    if let Some((path, error)) = tally.failed {
-        return Err(unreadable(root.entry_path(key).join(path), error));
-    }
+    walked.map_err(|failure| failure.problem(&root.entry_path(key), "cannot read"))?;
     let last_used = modified(&stat);
     Ok(Some(Entry {
         key,
@@ -368,17 +356,13 @@ pub(crate) fn measure(
         Err(error) => return Err(Problem::new(path(), "cannot read", io::Error::from(error))),
     };
     let mut tally = Tally::default();
-    let _ = walk::walk(top, buffer, &mut tally);
-    match tally.failed {
-        Some((below, error)) => {
-            Err(Problem::new(path().join(below), "cannot read", io::Error::from(error)))
-        }
-        None => Ok(Some(Trash {
-            name: name.to_owned(),
-            bytes: tally.bytes,
-            allocated_bytes: tally.allocated_bytes,
-        })),
-    }
+    walk::walk(top, buffer, &mut tally)
+        .map_err(|failure| failure.problem(&path(), "cannot read"))?;
+    Ok(Some(Trash {
+        name: name.to_owned(),
+        bytes: tally.bytes,
+        allocated_bytes: tally.allocated_bytes,
+    }))
 }
 
 pub(crate) fn identity(stat: &Stat) -> (u64, u64) {
@@ -397,7 +381,6 @@ struct Tally {
     bytes: u64,
     allocated_bytes: u64,
     last_written: Option<SystemTime>,
-    failed: Option<(PathBuf, Errno)>,
 }
 
 impl Visitor for Tally {
@@ -421,10 +404,5 @@ impl Visitor for Tally {
         let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK);
         self.allocated_bytes = self.allocated_bytes.saturating_add(allocated);
         Ok(Step::Next)
-    }
-
-    fn failed(&mut self, path: &Path, error: Errno) -> ControlFlow<()> {
-        self.failed = Some((path.to_path_buf(), error));
-        ControlFlow::Break(())
     }
 }

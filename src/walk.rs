@@ -2,6 +2,7 @@
 //! mount crossed, and neither the depth nor the width of a hostile tree exhausts descriptors or stack.
 
 use std::ffi::{CStr, CString, OsStr};
+use std::io;
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,6 +13,7 @@ use rustix::fs::{FileType, RawDir};
 use rustix::io::{Errno, Result, retry_on_intr};
 
 use crate::fd;
+use crate::problem::Problem;
 
 /// Directories kept open on the way down. Entries are two deep; below this many levels the oldest
 /// is closed and reopened through `..`, so that all threads together fit under a limit of 64
@@ -38,6 +40,23 @@ pub(crate) enum Step {
     Descend,
 }
 
+/// Something on a walk that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Where, relative to the top.
+    pub(crate) path: PathBuf,
+    pub(crate) error: Errno,
+}
+
+impl Failure {
+    /// The failure as the user is told it, of a walk below `top`.
+    pub(crate) fn problem(&self, top: &Path, action: &str) -> Problem {
+        let is_top = self.path.as_os_str().is_empty();
+        let path = if is_top { top.to_path_buf() } else { top.join(&self.path) };
+        Problem::new(path, action, io::Error::from(self.error))
+    }
+}
+
 /// What is done on a walk.
 pub(crate) trait Visitor {
     /// A name in `dir`, which is `depth` levels below the top. `kind` can be `Unknown`.
@@ -54,8 +73,10 @@ pub(crate) trait Visitor {
         Ok(())
     }
 
-    /// Something at `path`, relative to the top, failed. What vanished is not reported.
-    fn failed(&mut self, path: &Path, error: Errno) -> ControlFlow<()>;
+    /// Whether a failure ends the walk. What vanished is none.
+    fn failed(&mut self, failure: Failure) -> ControlFlow<Failure> {
+        ControlFlow::Break(failure)
+    }
 }
 
 struct Level {
@@ -66,21 +87,28 @@ struct Level {
     pending: Vec<CString>,
 }
 
-/// Visits the tree below `top`, each directory before the directories in it.
+/// Visits the tree below `top`, each directory before the directories in it. Fails with what the
+/// visitor let end it.
 pub(crate) fn walk(
     top: OwnedFd,
     buffer: &mut Buffer,
     visitor: &mut impl Visitor,
-) -> ControlFlow<()> {
+) -> std::result::Result<(), Failure> {
+    match visit(top, buffer, visitor) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(failure) => Err(failure),
+    }
+}
+
+fn visit(top: OwnedFd, buffer: &mut Buffer, visitor: &mut impl Visitor) -> ControlFlow<Failure> {
     let mut levels = Vec::new();
     enter(&mut levels, CString::default(), top, buffer, visitor)?;
     while let Some(level) = levels.last_mut() {
-        if let Some(name) = level.pending.pop() {
-            let Some(parent) = &level.fd else { return ControlFlow::Break(()) };
+        if let Some((parent, name)) = level.fd.as_ref().zip(level.pending.pop()) {
             match fd::open_dir(parent, &*name) {
                 Ok(fd) => enter(&mut levels, name, fd, buffer, visitor)?,
                 Err(Errno::NOENT) => {}
-                Err(error) => visitor.failed(&path(&levels, &name), error)?,
+                Err(error) => visitor.failed(failure(&levels, &name, error))?,
             }
             continue;
         }
@@ -89,10 +117,10 @@ pub(crate) fn walk(
         if parent.fd.is_none() {
             match reopen(&done, parent.identity) {
                 Ok(fd) => parent.fd = Some(fd),
-                // The way back is lost: nothing above can be finished.
                 Err(error) => {
-                    let _ = visitor.failed(&path(&levels, c""), error);
-                    return ControlFlow::Break(());
+                    visitor.failed(failure(&levels, c"", error))?;
+                    // The way back is lost: nothing above can be finished.
+                    break;
                 }
             }
         }
@@ -100,7 +128,7 @@ pub(crate) fn walk(
             && let Err(error) = visitor.left(fd.as_fd(), &done.name)
             && error != Errno::NOENT
         {
-            visitor.failed(&path(&levels, &done.name), error)?;
+            visitor.failed(failure(&levels, &done.name, error))?;
         }
     }
     ControlFlow::Continue(())
@@ -113,7 +141,7 @@ fn enter(
     fd: OwnedFd,
     buffer: &mut Buffer,
     visitor: &mut impl Visitor,
-) -> ControlFlow<()> {
+) -> ControlFlow<Failure> {
     let depth = levels.len();
     levels.push(Level { name, fd: None, identity: (0, 0), pending: Vec::new() });
     let mut pending = Vec::new();
@@ -133,7 +161,7 @@ fn enter(
             Ok(Step::Descend) => pending.push(name.to_owned()),
             Err(error) => {
                 if error != Errno::NOENT {
-                    visitor.failed(&path(levels, name), error)?;
+                    visitor.failed(failure(levels, name, error))?;
                 }
                 if read.is_err() {
                     break;
@@ -151,7 +179,7 @@ fn enter(
         if let Some(fd) = far.fd.take() {
             match rustix::fs::fstat(&fd) {
                 Ok(stat) => far.identity = (stat.st_dev, stat.st_ino),
-                Err(error) => visitor.failed(Path::new(""), error)?,
+                Err(error) => visitor.failed(failure(levels, c"", error))?,
             }
         }
     }
@@ -166,7 +194,8 @@ fn reopen(child: &Level, identity: (u64, u64)) -> Result<OwnedFd> {
     if (stat.st_dev, stat.st_ino) == identity { Ok(fd) } else { Err(Errno::STALE) }
 }
 
-fn path(levels: &[Level], name: &CStr) -> PathBuf {
+fn failure(levels: &[Level], name: &CStr, error: Errno) -> Failure {
     let names = levels.iter().map(|level| &*level.name).chain([name]);
-    names.filter(|name| !name.is_empty()).map(|name| OsStr::from_bytes(name.to_bytes())).collect()
+    let names = names.filter(|name| !name.is_empty());
+    Failure { path: names.map(|name| OsStr::from_bytes(name.to_bytes())).collect(), error }
 }

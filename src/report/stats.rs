@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use hls_cache::events::HitRate;
 use hls_cache::holders::Holder;
-use hls_cache::plan::{MIN_AGE, Totals, is_writing};
+use hls_cache::plan::{MIN_AGE, Totals, is_perhaps_watched, is_writing};
 use hls_cache::root::Space;
 use hls_cache::stats::Stats;
 use hls_cache::units::{age, human_size};
@@ -239,13 +239,10 @@ impl StatsReport {
 
     /// Those who take no locks cannot be seen.
     fn perhaps_watched(&self, now: SystemTime) -> String {
-        /// About the longest film with a long pause; `sweep` warns of these too.
-        const A_FILM: Duration = Duration::from_secs(4 * 60 * 60);
-        let unseen = self.stats.entries.iter().filter(|entry| {
-            Hold::of(entry, now) == Hold::None
-                && !entry.has_writer_lockfile
-                && age(now, entry.last_used.max(entry.last_written)) < A_FILM
-        });
+        let unseen =
+            self.stats.entries.iter().filter(|entry| {
+                Hold::of(entry, now) == Hold::None && is_perhaps_watched(entry, now)
+            });
         match unseen.count() {
             0 => String::new(),
             count => format!("{count} used within 4h, perhaps being watched"),
