@@ -163,7 +163,7 @@ fn a_hundred_thousand_entries_are_counted_and_swept() {
     /// Seconds where it should take a few; minutes would be a quadratic loop.
     const LIMIT: Duration = Duration::from_secs(60);
     const COUNT: u32 = 100_000;
-    const GONE: usize = 20_000;
+    const GONE: usize = 10_000;
     let Some(cache) = TestCache::on_tmpfs("size=1g,nr_inodes=0,mode=755") else { return };
     let entries = many(&cache.root(), COUNT);
     // Not through TestCache::run, which would look at every file before and after.
@@ -180,5 +180,5 @@ fn a_hundred_thousand_entries_are_counted_and_swept() {
     assert_eq!(timed(&["--json", "sweep", "--max-entries", &keep])["removed"], GONE);
     assert!(!entries[GONE - 1].exists() && entries[GONE].exists());
     assert_eq!(timed(&["--json", "invalidate", &key("none")])["removed"], 0);
-    assert_eq!(timed(&["--json", "sweep", "-n", "--older-than", "0s"])["removed"], 80_000);
+    assert_eq!(timed(&["--json", "sweep", "-n", "--older-than", "0s"])["removed"], 90_000);
 }
