@@ -84,3 +84,15 @@ fn a_log_that_cannot_be_appended_to_fails_no_removal_and_is_not_followed() {
     let cache = caches().outside("far").link(".events.log", "../far/precious");
     cache.run(sweep).success().removed_only(["a", "p", "s"]);
 }
+
+#[test]
+fn a_log_that_cannot_be_appended_to_is_warned_of_once() {
+    // `s` has no init either.
+    let damaged = || caches().dir(".events.log").without("a", "video/init.mp4");
+    for command in [&["invalidate", "--all"][..], &["verify", "--fix"]] {
+        let json = damaged().run([&["--json"], command].concat()).json();
+        let warnings = json["warnings"].as_array().unwrap();
+        let of_log = |text: &&serde_json::Value| text.as_str().unwrap().contains(".events.log");
+        assert_eq!(warnings.iter().filter(of_log).count(), 1, "{command:?}: {json}");
+    }
+}

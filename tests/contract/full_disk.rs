@@ -62,3 +62,13 @@ fn looking_needs_no_room() {
     cache.run(["verify"]).success().untouched();
     cache.run(["sweep", "-n", "--max-size", "0", "--min-budget", "0"]).success().untouched();
 }
+
+#[test]
+fn force_goes_on_though_a_reader_found_room_for_a_pin_meanwhile() {
+    let Some(cache) = full() else { return };
+    let command = cache.command(["--json", "invalidate", "--force", &key("a")]);
+    let Some(run) = command.pause_at("unlinkat", ".complete") else { return };
+    fs::remove_file(cache.root().join("filler/0")).unwrap();
+    let _reader = cache.pin("a");
+    run.resume().success().removed(["a"]);
+}

@@ -207,3 +207,39 @@ fn a_socket_a_fifo_and_a_hard_link_in_an_entry_stop_nothing() {
     cache.run(SWEEP).success().removed(["a", "b"]);
     assert_eq!(fs::read_to_string(precious).unwrap(), "precious");
 }
+
+#[test]
+fn an_entry_that_cannot_be_read_is_not_taken_for_damaged_and_fixed() {
+    if !need::tool("strace") {
+        return;
+    }
+    // A disk that stutters: `video` cannot be opened, nor the entry looked at, for six tries.
+    let cache = TestCache::new().real("a");
+    let key = key("a");
+    let stutter = ["strace", "-f", "-o", "/dev/null", "-P", "video", "-P", &key];
+    let stutter = stutter.into_iter().chain([
+        "-e",
+        "inject=openat2:error=EIO:when=2..12+2",
+        "-e",
+        "inject=newfstatat,statx:error=EIO:when=1..6",
+    ]);
+    let run = cache.command(["--json", "verify", "--fix", &key]).under(stutter).run();
+    let json = run.code(1).kept(["a"]).json();
+    assert_eq!((&json["damaged"], &json["removed"]), (&json!(0), &json!(0)));
+}
+
+#[test]
+fn what_could_not_be_deleted_does_not_leave_its_name() {
+    // The root is the user's, what is in the entries is not: a rename would succeed, and free nothing.
+    let Some(cache) = pair().by_ordinary_user() else { return };
+    if !need::running_as_root() {
+        return;
+    }
+    for inside in walkdir::WalkDir::new(cache.entry_path("a")) {
+        std::os::unix::fs::lchown(inside.unwrap().path(), Some(0), Some(0)).unwrap();
+    }
+    let run = cache.run([&["--json"], &SWEEP[..]].concat()).code(1).removed(["b"]).kept(["a"]);
+    let json = run.json();
+    assert_eq!((&json["removed"], &json["failed"]), (&json!(1), &json!(1)));
+    assert_eq!((&json["after"]["entries"], &json["target_met"]), (&json!(1), &json!(false)));
+}

@@ -323,3 +323,13 @@ fn a_reader_that_goes_away_ends_the_run_quietly() {
     // 0, or killed by SIGPIPE as most tools are.
     assert!(matches!(output.status.code(), Some(0) | None), "{}", output.status);
 }
+
+#[test]
+fn a_lost_working_directory_does_not_keep_the_others_from_being_printed() {
+    let cache = TestCache::new();
+    let keys = expected("/a", b"q", 0) + "\n" + &expected("/b", b"q", 0) + "\n";
+    let lost = ["sh", "-c", "mkdir lost; cd lost; rmdir ../lost; exec \"$@\"", "sh"];
+    let run = cache.bare(["key", "--quality", "q", "/a", "relative", "/b"]).under(lost).run();
+    let run = run.code(1);
+    assert_eq!(run.stdout(), keys, "{run}");
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
@@ -288,4 +288,35 @@ fn a_holder_s_descriptor_keeps_its_files_readable_after_force() {
     let open = fs::File::open(cache.entry_path("a").join("video/ffmpeg-0.m3u8")).unwrap();
     cache.run(["invalidate", "--force", &key("a")]).success().removed_only(["a"]);
     assert!(std::io::read_to_string(open).unwrap().contains("#EXTM3U"));
+}
+
+#[test]
+fn a_lock_held_for_an_instant_is_no_pin() {
+    let cache = pair();
+    let other = Holder::spawn(&cache.pin_path("a"), Lock::Exclusive);
+    let release = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        drop(other);
+    });
+    cache.run(["invalidate", &key("a")]).success().removed(["a"]);
+    release.join().unwrap();
+}
+
+#[test]
+fn ages_and_events_count_from_the_end_of_the_wait() {
+    let cache = pair();
+    let other = cache.other_maintainer();
+    let mut waiting = cache
+        .command([&SWEEP[..], &["--wait", "1h"]].concat())
+        .process()
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until_open(&mut waiting, ".maintenance.lock");
+    thread::sleep(Duration::from_secs(2));
+    let released = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    other.kill();
+    assert!(waiting.wait().unwrap().success());
+    let logged: u64 = cache.logged()[0][0].parse().unwrap();
+    assert!(logged >= released, "logged {} s before it happened", released - logged);
 }

@@ -133,3 +133,39 @@ fn what_was_pinned_after_the_plan_is_kept() {
         assert!(cache.has("a"));
     }
 }
+
+#[test]
+fn what_is_being_written_by_now_is_spared_by_invalidate_all() {
+    let cache = orphan();
+    let Some(run) = about_to_lock(&cache, &["--json", "invalidate", "--all"]) else { return };
+    fs::write(cache.entry_path("a").join("video/seg-2.m4s"), "resumed").unwrap();
+    let run = run.resume().success().removed(["b"]);
+    assert!(cache.has("a"), "{run}");
+    assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "writing".into())]);
+}
+
+#[test]
+fn what_is_made_under_the_name_after_the_rename_is_another_entry() {
+    for args in [&SWEEP[..], &["--json", "invalidate", &key("a")]] {
+        let cache = three();
+        let Some(run) = cache.command(args).pause_at("renameat", &key("a")) else { return };
+        // A daemon that takes no locks sees a miss and starts to write.
+        let segment = cache.entry_path("a").join("video/seg-0.m4s");
+        fs::create_dir_all(segment.parent().unwrap()).unwrap();
+        fs::write(&segment, "new").unwrap();
+        let json = run.resume().success().json();
+        assert!(segment.exists());
+        assert_eq!(decisions(&json, "removed")[0].0, "a");
+    }
+}
+
+#[test]
+fn a_forced_removal_is_not_said_to_fail_because_the_name_is_used_anew() {
+    let cache = three().pinned("a");
+    let args = ["--json", "invalidate", "--force", &key("a")];
+    let Some(run) = cache.command(args).pause_at("renameat", &key("a")) else { return };
+    fs::create_dir(cache.entry_path("a")).unwrap();
+    let json = run.resume().success().json();
+    assert_eq!((&json["removed"], &json["failed"]), (&json!(1), &json!(0)));
+    assert!(cache.has("a"));
+}

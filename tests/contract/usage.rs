@@ -276,3 +276,16 @@ fn help_and_version_are_results() {
         assert!(!run.stdout().is_empty());
     }
 }
+
+#[test]
+fn options_that_exclude_each_other_do_so_on_both_sides_of_the_command() {
+    let cache = cache();
+    for form in [
+        &["-q", "stats", "-v"][..],
+        &["-v", "stats", "-q"],
+        &["--json", "stats", "--prometheus"],
+        &["stats", "--json", "--prometheus"],
+    ] {
+        cache.run(form).code(2).no_stdout();
+    }
+}

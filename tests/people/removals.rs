@@ -120,3 +120,12 @@ fn who_pinned_an_entry_only_after_the_plan_is_named_too() {
     assert_eq!(kept.unwrap()["holders"][0]["command"], "cat", "{json}");
     assert_eq!(json["pinned"]["entries"], 1, "{json}");
 }
+
+#[test]
+fn what_is_spared_because_a_limit_cannot_be_met_is_not_said_to_be_within_it() {
+    let cache = cache();
+    let run = cache.run(["sweep", "-v", "--max-size", "10M", "--min-budget", "0"]);
+    let run = run.code(3).kept(["a", "b", "w", "p"]);
+    assert!(!run.stdout().contains("within the limits"), "{run}");
+    assert!(run.stderr().contains("--best-effort"), "the way out is not named\n{run}");
+}
