@@ -102,7 +102,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s V -l 
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l root -d 'The cache\'s directory' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l stdin -d 'Read keys from standard input, one a line'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l all -d 'Remove every entry that is not being written'
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l force -d 'Remove even what is in use'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l force -d 'Remove even what is in use (with --all, not what is being written)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -s n -l dry-run -d 'Say what would be done and do nothing'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l json -d 'Print one JSON object (key: one a line)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -s q -l quiet -d 'Print nothing but warnings and errors'

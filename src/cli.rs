@@ -249,7 +249,7 @@ pub struct InvalidateArgs {
     /// Remove every entry that is not being written
     #[arg(long)]
     pub all: bool,
-    /// Remove even what is in use
+    /// Remove even what is in use (with --all, not what is being written)
     #[arg(long)]
     pub force: bool,
     /// Say what would be done and do nothing

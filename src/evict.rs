@@ -86,6 +86,9 @@ pub(crate) fn remove(
         Ok(Look::Gone) => return Removal::Gone,
         Err(problem) => return Removal::Failed(problem),
     };
+    if let Err(problem) = can_delete(root, key) {
+        return Removal::Failed(problem);
+    }
     let warrant = match claim {
         Claim::Locked(proof) => Warrant::Locked(proof),
         Claim::Pinned => Warrant::Forced(key),
@@ -96,17 +99,36 @@ pub(crate) fn remove(
                     return Removal::Kept(Reason::Changed);
                 }
                 Ok(Claim::Locked(proof)) => Warrant::Locked(proof),
+                Ok(Claim::Pinned) if force.is_some() => Warrant::Forced(key),
                 Ok(Claim::Pinned | Claim::NoSpace(_)) => return Removal::Kept(Reason::Pinned),
                 Err(problem) => return Removal::Failed(problem),
             }
         }
     };
-    match leave(root, warrant) {
+    match leave(root, warrant, &entry) {
         Ok(Left::Trashed(trash)) => Removal::Removed { entry, trash: Some(trash) },
         Ok(Left::Deleted) => Removal::Removed { entry, trash: None },
         Ok(Left::Gone) => Removal::Gone,
         Err(problem) => Removal::Failed(problem),
     }
+}
+
+/// Whether what is in the entry could be deleted once it has left its name: who may write the root but
+/// not the entry would otherwise empty the cache and free nothing.
+fn can_delete(root: &Root, key: Key) -> Result<(), Problem> {
+    let name = key.to_string();
+    for below in ["", layout::VIDEO, layout::SUBS] {
+        let path = Path::new(&name).join(below);
+        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        // Any other answer is the deletion's to find out.
+        if let Err(error @ Errno::ACCESS) =
+            rustix::fs::accessat(root.fd(), &path, access, AtFlags::EACCESS)
+        {
+            let error = io::Error::from(error);
+            return Err(Problem::new(root.path().join(path), "cannot delete in it", error));
+        }
+    }
+    Ok(())
 }
 
 /// How an entry left its name.
@@ -117,7 +139,7 @@ enum Left {
 }
 
 /// Takes an entry from its name. Consumes the warrant: the lock is released when it has left.
-fn leave(root: &Root, warrant: Warrant) -> Result<Left, Problem> {
+fn leave(root: &Root, warrant: Warrant, entry: &Entry) -> Result<Left, Problem> {
     let key = match &warrant {
         Warrant::Locked(proof) => proof.key(),
         Warrant::Forced(key) => *key,
@@ -135,8 +157,11 @@ fn leave(root: &Root, warrant: Warrant) -> Result<Left, Problem> {
             return Err(Problem::new(root.entry_path(key), "cannot rename to the trash", reason));
         }
     }
-    // On mergerfs a rename can return 0 and leave (a branch of) the source behind.
-    if fd::stat(root.fd(), &*name).is_ok() {
+    // On mergerfs a rename can return 0 and leave (a branch of) the source behind. What has another
+    // inode and no marker is a new entry, of a daemon that takes no locks: nobody seals that fast.
+    let left_behind = view::glance(root, key)?
+        .is_some_and(|now| now.identity == entry.identity || now.state == State::Sealed);
+    if left_behind {
         if matches!(warrant, Warrant::Forced(_)) {
             let problem = "its name is still there after the rename, and it is in use";
             return Err(Problem::new(root.entry_path(key), "cannot remove", problem));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::events::{self, Event, EventKind};
 use crate::evict::{self, Look, Removal};
@@ -182,6 +182,7 @@ pub fn run(
     let is_invalidation = matches!(policy, Policy::Invalidate { .. });
     let mut outcome = Outcome { dry_run: options.dry_run, is_invalidation, ..Outcome::default() };
     let has_manners = !is_invalidation;
+    let began = Instant::now();
     let mut maintenance = None;
     if has_manners && !options.dry_run {
         match lock::maintenance(root, options.wait) {
@@ -194,6 +195,8 @@ pub fn run(
         reap(root, &mut outcome, progress)?;
     }
 
+    // Ages count from when the wait for another maintainer was over.
+    let now = now.checked_add(began.elapsed()).unwrap_or(now);
     let view = CacheView::scan(root, progress)?;
     let space = needs_space(policy).then(|| root.space()).transpose()?.map(|space| {
         // What a dry run leaves in the trash, the real run would have deleted by now.
@@ -266,7 +269,7 @@ struct Actor<'a> {
 
 impl Actor<'_> {
     fn act(&mut self, planned: &Entry, candidate: &Candidate, outcome: &mut Outcome) -> Settled {
-        let (Order { root, policy, options, .. }, buffer) = (self.order, &mut self.buffer);
+        let (Order { root, policy, options, now }, buffer) = (self.order, &mut self.buffer);
         if options.dry_run {
             outcome.removed += 1;
             outcome.freed_bytes = outcome.freed_bytes.saturating_add(planned.bytes);
@@ -277,6 +280,9 @@ impl Actor<'_> {
             _ => None,
         };
         let removal = evict::remove(root, planned.key, force, &mut || match policy {
+            Policy::Invalidate { which: Which::All, .. } => {
+                look_unwritten(root, planned.key, now, buffer)
+            }
             Policy::Invalidate { .. } => look_present(root, planned.key, buffer),
             Policy::Sweep(_) | Policy::Orphans { .. } => look_as_planned(root, planned, buffer),
         });
@@ -362,6 +368,21 @@ fn look_present(root: &Root, key: Key, buffer: &mut Buffer) -> Result<Look, Prob
     Ok(view::look(root, key, buffer)?.map_or(Look::Gone, Look::Remove))
 }
 
+/// The second look of `invalidate --all`: what is being written by now stays.
+fn look_unwritten(
+    root: &Root,
+    key: Key,
+    now: SystemTime,
+    buffer: &mut Buffer,
+) -> Result<Look, Problem> {
+    Ok(match look_present(root, key, buffer)? {
+        Look::Remove(entry) if plan::is_writing(&entry, plan::MIN_AGE, now) => {
+            Look::Keep(Reason::Writing)
+        }
+        look => look,
+    })
+}
+
 impl Outcome {
     fn summarise(
         &mut self,
@@ -386,7 +407,7 @@ impl Outcome {
                 .map(|&index| &entries[index])
                 .filter(|entry| plan::is_writing(entry, policy.min_age(), now)),
         );
-        self.decide(view, plan, policy);
+        self.decide(root, view, plan, policy);
         self.find_late_holders(root);
         if let Policy::Sweep(sweep) = policy {
             self.limits = Some(Limits {
@@ -405,17 +426,20 @@ impl Outcome {
         self.warn_unmet();
     }
 
-    fn decide(&mut self, view: &CacheView, plan: &Plan<'_>, policy: &Policy) {
+    fn decide(&mut self, root: &Root, view: &CacheView, plan: &Plan<'_>, policy: &Policy) {
         let named: Option<&[Key]> = match policy {
             Policy::Invalidate { which: Which::Keys(keys), .. } => Some(keys),
             _ => None,
         };
+        // Whether it would have been the turn of what cannot be judged: not if nothing had to go.
+        let considered =
+            named.is_some() || plan.fates().any(|(_, fate, _)| fate != Fate::Untouched);
         let unjudged = |key: Key, action, reason| Decision {
             key,
             entry: None,
             action,
             reason: Some(reason),
-            considered: true,
+            considered,
         };
         let wanted = |key: &Key| named.is_none_or(|keys| keys.contains(key));
         for unreadable in view.unreadable.iter().filter(|u| wanted(&u.key)) {
@@ -425,6 +449,9 @@ impl Outcome {
         }
         for &key in view.mounted.iter().filter(|key| wanted(key)) {
             self.decisions.push(unjudged(key, Action::Kept, Reason::Mounted));
+            if named.is_some() {
+                self.problems.push(view::mount_in_the_way(root, key));
+            }
         }
         for (index, fate, protection) in plan.fates() {
             let entry = &view.entries[index];

@@ -512,7 +512,7 @@ fn protection(entry: &Entry, policy: &Policy, now: SystemTime) -> Option<Reason>
     match entry.pin {
         Pin::Unknown => Some(Reason::Error),
         Pin::Held(_) if !forced => Some(Reason::Pinned),
-        _ if !forced && !named && is_writing(entry, policy.min_age(), now) => Some(Reason::Writing),
+        _ if !named && is_writing(entry, policy.min_age(), now) => Some(Reason::Writing),
         _ if age(now, entry.last_used) < keep_recent => Some(Reason::Recent),
         _ => None,
     }
@@ -706,7 +706,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_key_is_protected_by_locks_alone_and_by_nothing_when_forced() {
+    fn a_named_key_is_protected_by_locks_alone_and_force_overrides_these_alone() {
         let entries =
             || vec![writing(entry(0, 1, DAY)), pinned(entry(1, 1, DAY)), entry(2, 1, DAY)];
         let invalidate = |which, force: bool| {
@@ -718,7 +718,7 @@ mod tests {
         assert_eq!(invalidate(named(), false), [2, 0]);
         assert_eq!(invalidate(named(), true), [2, 1, 0]);
         assert_eq!(invalidate(Which::All, false), [2]);
-        assert_eq!(invalidate(Which::All, true), [0, 1, 2]);
+        assert_eq!(invalidate(Which::All, true), [1, 2]);
     }
 
     fn any_entry() -> impl Strategy<Value = (u64, u32, u8)> {

@@ -50,7 +50,7 @@ impl Stats {
     pub fn gather(root: &Root, now: SystemTime, progress: &dyn Progress) -> Result<Self, Problem> {
         let view = CacheView::scan(root, progress)?;
         let warnings = view.warnings(root, now);
-        let CacheView { entries, unreadable, mounted, trash, foreign, mut problems } = view;
+        let CacheView { entries, unreadable, mounted, trash, foreign, mut problems, .. } = view;
         let unreadable_entries = unreadable.len() as u64;
         problems.extend(unreadable.into_iter().map(|unreadable| unreadable.problem));
         let events = Summary::read(root, now).unwrap_or_else(|problem| {

@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::progress::{Progress, Task};
 use crate::root::Root;
 use crate::units::unix_seconds;
-use crate::view::{self, Listing};
+use crate::view::{self, Listing, State};
 use crate::walk::{self, Buffer, Step, Visitor};
 
 /// How thoroughly to verify.
@@ -64,6 +64,8 @@ impl Health {
 pub enum Fix {
     /// Removed.
     Removed,
+    /// Somebody else had removed it.
+    Gone,
     /// Left, and why.
     Kept(Reason),
     /// Removing it failed; the problem is among the verification's.
@@ -146,7 +148,12 @@ pub fn run(
         Selection::Subset { part, of } => key.as_u64() % of == part - 1,
     };
     for &key in listing.mounted.iter().filter(|key| is_selected(key)) {
-        verification.warnings.push(view::skipped_mount(root, key));
+        let problem = view::mount_in_the_way(root, key);
+        if is_named {
+            verification.problems.push(problem);
+        } else {
+            verification.warnings.push(problem.to_string());
+        }
     }
     let keys = match selection {
         Selection::Keys(keys) => {
@@ -208,7 +215,7 @@ fn remove_damaged(
                 verification.warnings.extend(logged.err().map(|problem| problem.to_string()));
                 Fix::Removed
             }
-            Removal::Gone => Fix::Kept(Reason::Changed),
+            Removal::Gone => Fix::Gone,
             Removal::Kept(reason) => Fix::Kept(reason),
             Removal::Failed(problem) => {
                 verification.problems.push(problem);
@@ -243,17 +250,20 @@ pub(crate) fn entry(
     checks: Checks,
     buffer: &mut Buffer,
 ) -> Result<Health, Problem> {
-    /// Times an entry may be replaced under us before what is seen last counts.
+    /// Times an entry may be replaced under us before that is called an error.
     const TRIES: u32 = 3;
     let name = key.to_string();
     let path = root.entry_path(key);
     let unreadable =
         |path: PathBuf, e: Errno| Problem::new(path, "cannot read", io::Error::from(e));
-    let mut faults = Vec::new();
     for _ in 0..TRIES {
         let top = match fd::open_dir(root.fd(), &*name) {
             Ok(top) => top,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Health::Absent),
+            Err(error) => return Err(unreadable(path, error)),
+        };
+        let identity = match rustix::fs::fstat(&top) {
+            Ok(stat) => view::identity(&stat),
             Err(error) => return Err(unreadable(path, error)),
         };
         match fd::stat(&top, layout::COMPLETE) {
@@ -266,20 +276,14 @@ pub(crate) fn entry(
             return Ok(Health::Healthy);
         }
         // A fault of an entry that is on its way out, or replaced, is none of the entry of this name.
-        if is_still(root, &name, &top) {
-            return checked.map(Health::Damaged);
+        match view::glance(root, key)? {
+            Some(now) if now.identity == identity && now.state == State::Sealed => {
+                return checked.map(Health::Damaged);
+            }
+            _ => {}
         }
-        faults = checked.unwrap_or_default();
     }
-    Ok(Health::Damaged(faults))
-}
-
-/// Whether `name` still leads to the directory `top`, and it is sealed.
-fn is_still(root: &Root, name: &str, top: &OwnedFd) -> bool {
-    let (Ok(named), Ok(opened)) = (fd::stat(root.fd(), name), rustix::fs::fstat(top)) else {
-        return false;
-    };
-    view::identity(&named) == view::identity(&opened) && fd::stat(top, layout::COMPLETE).is_ok()
+    Err(Problem::new(path, "cannot verify", "it is replaced again and again"))
 }
 
 fn check(

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-use crate::escape::Escaped;
 use crate::fd;
 use crate::holders::{self, Holder};
 use crate::key::Key;
@@ -110,6 +109,8 @@ pub struct CacheView {
     pub trash: Vec<Trash>,
     /// Number of names in the root that are nobody's here.
     pub foreign: u64,
+    /// How long the look took: a hit meanwhile sets a time that late.
+    pub took: Duration,
     /// What else failed: pins that could not be probed, trash that could not be read.
     pub problems: Vec<Problem>,
 }
@@ -183,6 +184,7 @@ impl Visitor for Names {
 impl CacheView {
     /// Looks at everything in the root once. Fails only where the root itself cannot be listed.
     pub fn scan(root: &Root, progress: &dyn Progress) -> Result<Self, Problem> {
+        let began = Instant::now();
         let listing = Listing::read(root)?;
         progress.start(Task::Scan, listing.entries.len());
         let looks = parallel::map(&listing.entries, Buffer::new, |buffer, &key| {
@@ -228,17 +230,17 @@ impl CacheView {
                 Err(problem) => view.problems.push(problem),
             }
         }
+        view.took = began.elapsed();
         Ok(view)
     }
 
     /// What about the view as a whole the user should know, at `now`.
     pub fn warnings(&self, root: &Root, now: SystemTime) -> Vec<String> {
-        /// A hit during the run sets a time after `now`, and a NAS's clock is off by seconds: neither
-        /// is worth a warning.
+        /// A NAS's clock is off by seconds, which is not worth a warning.
         const SLACK: Duration = Duration::from_secs(60);
-        let mut warnings: Vec<String> =
-            self.mounted.iter().map(|&key| skipped_mount(root, key)).collect();
-        let late = now.checked_add(SLACK).unwrap_or(now);
+        let mounted = self.mounted.iter().map(|&key| mount_in_the_way(root, key).to_string());
+        let mut warnings: Vec<String> = mounted.collect();
+        let late = now.checked_add(SLACK + self.took).unwrap_or(now);
         let future = self.entries.iter().filter(|e| e.last_used.max(e.last_written) > late).count();
         if future > 0 {
             let verb = if future == 1 { "entry has a time" } else { "entries have times" };
@@ -275,9 +277,9 @@ impl CacheView {
     }
 }
 
-/// Says that an entry was not looked into.
-pub(crate) fn skipped_mount(root: &Root, key: Key) -> String {
-    format!("{}: skipped: something is mounted on or under it", Escaped::new(&root.entry_path(key)))
+/// Why an entry is left alone, whatever is asked.
+pub(crate) fn mount_in_the_way(root: &Root, key: Key) -> Problem {
+    Problem::new(root.entry_path(key), "skipped", "something is mounted on or under it")
 }
 
 /// What a look at an entry's directory and marker alone tells.

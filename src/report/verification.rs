@@ -89,6 +89,7 @@ fn verdict(verdict: &Verdict) -> Value {
     if let Some(fix) = &verdict.fix {
         let (action, reason) = match fix {
             Fix::Removed => ("removed", None),
+            Fix::Gone => ("absent", None),
             Fix::Kept(reason) => ("kept", Some(reason.code())),
             Fix::Failed => ("failed", Some("error")),
         };
@@ -115,6 +116,7 @@ fn sentence(verdict: &Verdict) -> String {
     match &verdict.fix {
         None => {}
         Some(Fix::Removed) => line += " - removed",
+        Some(Fix::Gone) => line += " - gone meanwhile",
         Some(Fix::Kept(reason)) => line += &format!(" - kept: {reason}"),
         Some(Fix::Failed) => line += " - not removed",
     }
