@@ -14,7 +14,7 @@
 //! 5. **Failing to lock means do not remove**, with one exception: a pin that does not exist and
 //!    cannot be created because the disk is full, which is when eviction matters most. Then the
 //!    remover unlinks `.complete`, so that whoever pins from now on sees a miss, and tries once more
-//!    ([`NoSpace`]): held, the partial entry stays; still impossible, nobody holds it.
+//!    (`NoSpace`): held, the partial entry stays; still impossible, nobody holds it.
 //! 6. **A lockfile belongs to the cache, not to who came first.** It is created with the root
 //!    directory's mode & 0666 whatever the umask, and by root with the root directory's owner and
 //!    group. It gets its name only after that, so that a process killed in between leaves nothing a

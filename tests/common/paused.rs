@@ -18,9 +18,23 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 pub struct Paused<'a> {
     invocation: Invocation<'a>,
     before: Snapshot,
-    strace: Child,
-    tool: Pid,
+    stopped: Stopped,
     _trace: TempDir,
+}
+
+/// Ends the stopped tool where a test does not get to resuming it.
+struct Stopped {
+    tool: Pid,
+    strace: Option<Child>,
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        if let Some(mut strace) = self.strace.take() {
+            let _ = kill_process(self.tool, Signal::KILL);
+            let _ = strace.wait();
+        }
+    }
 }
 
 impl<'a> Invocation<'a> {
@@ -54,15 +68,17 @@ impl<'a> Invocation<'a> {
             assert!(!ended && began.elapsed() < TIME_LIMIT, "no {call} on {path}:\n{log}");
             thread::yield_now();
         };
-        Some(Paused { invocation, before, strace, tool, _trace: directory })
+        let stopped = Stopped { tool, strace: Some(strace) };
+        Some(Paused { invocation, before, stopped, _trace: directory })
     }
 }
 
 impl<'a> Paused<'a> {
     /// Lets the tool go on to its end. What the test did meanwhile counts as done by the run.
-    pub fn resume(self) -> Run<'a> {
-        kill_process(self.tool, Signal::CONT).expect("SIGCONT");
-        let output = self.strace.wait_with_output().expect("wait");
+    pub fn resume(mut self) -> Run<'a> {
+        kill_process(self.stopped.tool, Signal::CONT).expect("SIGCONT");
+        let strace = self.stopped.strace.take().expect("resumed once");
+        let output = strace.wait_with_output().expect("wait");
         self.invocation.ended(self.before, output)
     }
 }
