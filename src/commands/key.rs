@@ -83,16 +83,34 @@ impl<W: Write> Printer<W> {
 
     fn stdin(&mut self) -> Result<(), Failure> {
         let mut input = BufReader::with_capacity(BUFFER, io::stdin().lock());
-        let mut record = Vec::new();
+        // What was read of a record that goes on; all others are hashed where they are read.
+        let mut begun = Vec::new();
         loop {
-            record.clear();
-            let read = input.read_until(self.end, &mut record);
-            if read.map_err(|e| Failure::Input(Problem::new("standard input", "cannot read", e)))?
-                == 0
-            {
-                return Ok(());
+            let read = match input.fill_buf() {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let problem = Problem::new("standard input", "cannot read", error);
+                    return Err(Failure::Input(problem));
+                }
+            };
+            let length = read.len();
+            if length == 0 {
+                return if begun.is_empty() { Ok(()) } else { self.source(&begun) };
             }
-            self.source(record.strip_suffix(&[self.end]).unwrap_or(&record))?;
+            let mut rest = read;
+            while let Some(end) = memchr::memchr(self.end, rest) {
+                if begun.is_empty() {
+                    self.source(&rest[..end])?;
+                } else {
+                    begun.extend_from_slice(&rest[..end]);
+                    self.source(&begun)?;
+                    begun.clear();
+                }
+                rest = &rest[end + 1..];
+            }
+            begun.extend_from_slice(rest);
+            input.consume(length);
         }
     }
 
