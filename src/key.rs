@@ -172,13 +172,20 @@ fn is_clean(path: &[u8]) -> bool {
         || path[1..].split(|&byte| byte == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
 }
 
-/// Whether no slash is followed by a slash, a dot or the end. Looks at every pair, whatever it has
-/// found, because the compiler then compares sixteen at once.
+/// Whether no slash is followed by a slash, a dot or the end; a short path is not worth the look.
+/// Pairs are looked at sixteen at once, the last sixteen perhaps twice, without a branch or a rest.
 #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
 fn is_plainly_clean(path: &[u8]) -> bool {
-    let suspicious = |pair: &[u8]| (pair[0] == b'/') & ((pair[1] == b'/') | (pair[1] == b'.'));
-    let dirty = path.windows(2).fold(false, |dirty, pair| dirty | suspicious(pair));
-    !dirty && path.last() != Some(&b'/')
+    const LANES: usize = 16;
+    let suspicious = |(bytes, next): (&[u8; LANES], &[u8; LANES])| {
+        bytes.iter().zip(next).fold(false, |found, (&byte, &next)| {
+            found | ((byte == b'/') & ((next == b'/') | (next == b'.')))
+        })
+    };
+    let (bytes, next) = (&path[..path.len() - 1], &path[1..]);
+    let Some(last) = bytes.last_chunk().zip(next.last_chunk()) else { return false };
+    let mut chunks = bytes.as_chunks().0.iter().zip(next.as_chunks().0);
+    !chunks.any(suspicious) && !suspicious(last) && path.last() != Some(&b'/')
 }
 
 /// The working directory as Go's `os.Getwd` gives it: `$PWD` where that is absolute and names the
@@ -216,6 +223,13 @@ mod tests {
             ("/a/b/../../..", "/"),
             ("/...", "/..."),
             ("/a/.b/..c", "/a/.b/..c"),
+            ("/0123456789abcdef/0123456789abcdef", "/0123456789abcdef/0123456789abcdef"),
+            ("/0123456789abcd//0123456789abcdef", "/0123456789abcd/0123456789abcdef"),
+            ("/0123456789abcde//0123456789abcdef", "/0123456789abcde/0123456789abcdef"),
+            ("/0123456789abcdef/./0123456789abcdef", "/0123456789abcdef/0123456789abcdef"),
+            ("/0123456789abcdef/0123456789abcdef/", "/0123456789abcdef/0123456789abcdef"),
+            ("/0123456789abcdef/0123456789abcde/.", "/0123456789abcdef/0123456789abcde"),
+            ("/0123456789abcdef/0123456789abcdef/..", "/0123456789abcdef"),
         ] {
             assert_eq!(cleaned(path), want, "{path}");
         }
