@@ -45,6 +45,7 @@
 //! 10. **Nothing leads out of the cache**: no symlink is followed and no mount crossed, whatever is
 //!     swapped or mounted in mid-run.
 //!     (`attack::hostile::a_directory_swapped_for_a_symlink_in_mid_run_leads_nowhere`,
+//!     `attack::hostile::a_directory_swapped_for_a_symlink_before_it_is_deleted_leads_nowhere`,
 //!     `attack::hostile::a_mount_that_comes_after_the_plan_is_seen`,
 //!     `attack::hostile::something_else_in_an_entry_goes_with_it_and_no_further`)
 //! 11. **What is not ours is not touched**, and one bad entry does not stop the rest.

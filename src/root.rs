@@ -36,8 +36,13 @@ impl Root {
     /// directory: an unmounted disk must not look like an empty cache.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Problem> {
         let path = path.as_ref();
-        let failed =
-            |reason: std::io::Error| Problem::new(path, "cannot open the cache root", reason);
+        let failed = |reason: std::io::Error| {
+            let hint = match reason.kind() {
+                std::io::ErrorKind::NotFound => "; is its disk mounted?",
+                _ => "",
+            };
+            Problem::new(path, "cannot open the cache root", format!("{reason}{hint}"))
+        };
         let resolved = std::fs::canonicalize(path).map_err(failed)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(&resolved, flags, Mode::empty()).map_err(|e| failed(e.into()))?;

@@ -135,8 +135,14 @@ fn a_daemon_that_cannot_pin_on_a_full_disk_is_told() {
 #[test]
 fn a_directory_without_room_for_one_more_name_is_swept() {
     let cache = TestCache::new();
-    let Some(_image) = Image::ext4(&cache, 2048, 200) else { return };
-    let cache = filled(cache);
+    let image = Image::ext4(&cache, 2048, 200);
+    if image.is_none() {
+        return;
+    }
+    // Unmounted before its directory goes.
+    let disk =
+        Small { image, cache: filled(cache), full: Full::Bytes, name: "an ext4 without names" };
+    let cache = &disk.cache;
     tools::fill(&cache.root(), Full::Bytes);
     let filler = cache.root().join("filler/bytes");
     // Links cost a name and nothing else; when no long one fits any more, shorter ones may.

@@ -81,10 +81,14 @@ impl Plant {
         } else if at.symlink_metadata().is_ok() {
             fs::remove_file(at).unwrap();
         }
+        // Relative: an absolute link would be refused for crossing a mount already.
+        let base = outside.parent().unwrap();
+        let up = "../".repeat(at.strip_prefix(base).unwrap().components().count() - 1);
+        let far = Path::new(&up).join(outside.file_name().unwrap());
         match self {
-            Self::LinkToDirectory => symlink(outside, at).unwrap(),
-            Self::LinkToFile => symlink(outside.join("precious"), at).unwrap(),
-            Self::LinkToNothing => symlink(outside.join("nothing"), at).unwrap(),
+            Self::LinkToDirectory => symlink(far, at).unwrap(),
+            Self::LinkToFile => symlink(far.join("precious"), at).unwrap(),
+            Self::LinkToNothing => symlink(far.join("nothing"), at).unwrap(),
             Self::Fifo => mknodat(CWD, at, FileType::Fifo, Mode::from(0o644), 0).unwrap(),
             Self::Directory => {
                 fs::create_dir_all(at.join("deep")).unwrap();
@@ -450,6 +454,31 @@ fn a_hard_link_in_an_entry_is_only_a_name() {
     assert_eq!(contents(&far), outside);
 }
 
+/// The tool has read that `video` is a directory, and deletes other names first.
+#[test]
+fn a_directory_swapped_for_a_symlink_before_it_is_deleted_leads_nowhere() {
+    let trash = format!(".trash.{}.0123456789abcdef", key("a"));
+    for args in [&["invalidate", &key("a")][..], &["gc-orphans"]] {
+        let cache = neighbours().in_entry("a", "before", b"x");
+        let far = cache.outside_path("far");
+        if args[0] == "gc-orphans" {
+            fs::rename(cache.entry_path("a"), cache.root().join(&trash)).unwrap();
+        }
+        let outside = contents(&far);
+        let link = cache.outside_path("link");
+        // Relative to the entry; an absolute one would be refused for crossing a mount already.
+        symlink("../../far", &link).unwrap();
+        let Some(paused) = cache.command(args).pause_at("unlinkat", "before") else { return };
+        let [entry] = &tools::trash(&cache.root())[..] else { panic!("no trash, or more") };
+        renameat_with(CWD, entry.join("video"), CWD, &link, RenameFlags::EXCHANGE).unwrap();
+        let run = paused.resume();
+        assert_eq!(contents(&far), outside, "{run}");
+        assert!(link.is_dir() && !cache.has("a"), "{run}");
+        cache.run(SWEEP).success();
+        assert!(tools::trash(&cache.root()).is_empty());
+    }
+}
+
 /// While the tool works, directories become symlinks that lead outside, and back, all the time.
 #[test]
 fn a_directory_swapped_for_a_symlink_in_mid_run_leads_nowhere() {
@@ -466,21 +495,28 @@ fn a_directory_swapped_for_a_symlink_in_mid_run_leads_nowhere() {
             fs::write(far.join(format!("seg-{n}.m4s")), "outside").unwrap();
         }
         let outside = contents(&far);
-        // By descriptor, so that it goes on in the trash.
-        let entries: Vec<File> = VICTIMS
+        let stash = cache.outside_path("stash");
+        fs::create_dir(&stash).unwrap();
+        // By descriptor, so that it goes on in the trash, and with what no remover can reach.
+        let stash = File::open(stash).unwrap();
+        let entries: Vec<(File, &str)> = VICTIMS
             .iter()
             .map(|name| {
-                symlink(&far, cache.entry_path(name).join("subs")).unwrap();
-                File::open(cache.entry_path(name)).unwrap()
+                symlink("../../far", cache.outside_path("stash").join(name)).unwrap();
+                // Names to be dealt with between that of the directory and the directory.
+                for n in 0..50 {
+                    File::create(cache.entry_path(name).join(n.to_string())).unwrap();
+                }
+                (File::open(cache.entry_path(name)).unwrap(), *name)
             })
             .collect();
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    for entry in &entries {
+                    for (entry, name) in &entries {
                         let swapped =
-                            renameat_with(entry, "video", entry, "subs", RenameFlags::EXCHANGE);
+                            renameat_with(entry, "video", &stash, *name, RenameFlags::EXCHANGE);
                         swaps.fetch_add(u64::from(swapped.is_ok()), Ordering::Relaxed);
                     }
                 }
