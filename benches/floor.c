@@ -6,8 +6,8 @@
  * Prints files, bytes, allocated bytes. What it leaves out, on purpose: pins, mounts, errors, names that
  * vanish, trees of more than 64 levels.
  *
- * With INLINE the system call stands in the loop instead of in the C library. Where the kernel flushes
- * branch predictors, the call and the return around it cost a sixth of the whole scan. */
+ * With INLINE the system call stands in the loop instead of in the C library: measured, a sixth of the whole
+ * scan less, probably because the kernel's mitigations make the return from the library mispredict. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
