@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::events::{self, Event, EventKind};
+use crate::events::{Event, EventKind, Journal};
 use crate::evict::{self, Look, Removal};
 use crate::holders;
 use crate::key::Key;
@@ -209,7 +209,8 @@ pub fn run(
     }
     let mut plan = Plan::new(&view, policy, now, space);
     let order = Order { root, policy, options, now };
-    let mut actor = Actor { order, buffer: Buffer::new(), trash: Vec::new(), unlogged: Vec::new() };
+    let mut actor =
+        Actor { order, buffer: Buffer::new(), trash: Vec::new(), journal: Journal::new(root) };
     while let Some(candidate) = plan.next_candidate() {
         let settled = actor.act(&view.entries[candidate.index], &candidate, &mut outcome);
         plan.settle(&candidate, settled);
@@ -263,8 +264,7 @@ struct Actor<'a> {
     buffer: Buffer,
     /// What has left its name, with the bytes that deleting it frees.
     trash: Vec<(CString, u64)>,
-    /// Events that a full disk had no room for.
-    unlogged: Vec<Event>,
+    journal: Journal<'a>,
 }
 
 impl Actor<'_> {
@@ -318,12 +318,10 @@ impl Actor<'_> {
             key: entry.key,
             bytes: Some(entry.bytes),
         };
-        if events::append(self.order.root, event).is_err() {
-            self.unlogged.push(event);
-        }
+        self.journal.append(event);
     }
 
-    /// Deletes what has left its name, and then logs what a full disk had no room for.
+    /// Deletes what has left its name, which makes room for what the log had none for.
     fn finish(self, outcome: &mut Outcome, progress: &dyn Progress) {
         let (names, bytes): (Vec<CString>, Vec<u64>) = self.trash.into_iter().unzip();
         for (deleted, bytes) in
@@ -334,11 +332,7 @@ impl Actor<'_> {
                 Err(problem) => outcome.problems.push(problem),
             }
         }
-        let failed = self
-            .unlogged
-            .into_iter()
-            .find_map(|event| events::append(self.order.root, event).err());
-        outcome.warnings.extend(failed.map(|problem| problem.to_string()));
+        outcome.warnings.extend(self.journal.finish().map(|problem| problem.to_string()));
     }
 }
 
