@@ -130,6 +130,8 @@ pub struct Outcome {
     pub limits: Option<Limits>,
     /// The limits that are still exceeded.
     pub unmet: Vec<Limit>,
+    /// Nothing was evicted for `--max-size`, because what cannot go fills it alone.
+    pub gave_up: bool,
     /// Leftovers of dead removers, deleted; of a dry run: to be deleted.
     pub reaped: u64,
     /// What the user should know.
@@ -219,6 +221,7 @@ pub fn run(
     drop(maintenance);
 
     outcome.unmet = plan.unmet();
+    outcome.gave_up = plan.gave_up();
     if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
         reread_free_space(root, sweep, &mut outcome);
     }
@@ -533,7 +536,13 @@ impl Outcome {
                 }
                 Limit::OlderThan => continue,
             };
-            self.warnings.push(format!("{what}{in_the_way}"));
+            let way_out = if *limit == Limit::MaxSize && self.gave_up {
+                "; what is in use or being written fills it alone, so nothing is evicted for it: \
+                 --best-effort evicts what can go"
+            } else {
+                ""
+            };
+            self.warnings.push(format!("{what}{in_the_way}{way_out}"));
         }
     }
 

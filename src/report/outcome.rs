@@ -111,6 +111,7 @@ fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Stri
     let reason = match decision.reason {
         Some(reason) => format!("{reason}{}", by_whom(reason, decision.entry.as_ref())),
         None if decision.action == Action::Absent => "nothing to remove".into(),
+        None if outcome.gave_up => "spared, as --max-size cannot be met".into(),
         None if outcome.limits.is_some() => "within the limits".into(),
         None => "not abandoned".into(),
     };

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use hls_cache::events::HitRate;
 use hls_cache::holders::Holder;
-use hls_cache::plan::{MIN_AGE, Totals, is_perhaps_watched, is_writing};
+use hls_cache::plan::{MIN_AGE, Totals, is_hopeless, is_perhaps_watched, is_writing};
 use hls_cache::root::Space;
 use hls_cache::stats::Stats;
 use hls_cache::units::{age, human_size};
@@ -311,7 +311,7 @@ impl StatsReport {
     /// Whether `sweep` would give up rather than empty the cache for nothing.
     fn is_stuck(&self) -> bool {
         let stuck = self.stats.pinned.bytes.saturating_add(self.stats.writing.bytes);
-        self.limit.is_some_and(|limit| self.stats.totals.bytes > limit && stuck >= limit)
+        self.limit.is_some_and(|limit| self.stats.totals.bytes > limit && is_hopeless(stuck, limit))
     }
 
     fn hit_rates(&self) -> String {
