@@ -454,6 +454,11 @@ impl Outcome {
             let entry = &view.entries[index];
             let (action, reason) = match fate {
                 Fate::Untouched => (Action::Kept, protection),
+                // A pin that cannot be asked: the user who named the entry asked in vain.
+                Fate::Kept(Reason::Error) if named.is_some() => {
+                    self.failed += 1;
+                    (Action::Failed, Some(Reason::Error))
+                }
                 Fate::Kept(reason) => (Action::Kept, Some(reason)),
                 Fate::Removed(reason) if self.dry_run => (Action::WouldRemove, Some(reason)),
                 Fate::Removed(reason) => (Action::Removed, Some(reason)),
