@@ -156,11 +156,14 @@ pub struct Limits {
 impl Outcome {
     /// Whether an entry that was asked for was left because it is pinned.
     pub fn left_pinned(&self) -> bool {
-        self.decisions.iter().any(|decision| {
-            decision.considered
-                && decision.action == Action::Kept
-                && decision.reason == Some(Reason::Pinned)
-        })
+        self.decisions.iter().any(Decision::is_left_pinned)
+    }
+}
+
+impl Decision {
+    /// Whether it was its turn and it was left because it is pinned.
+    pub fn is_left_pinned(&self) -> bool {
+        self.considered && self.action == Action::Kept && self.reason == Some(Reason::Pinned)
     }
 }
 

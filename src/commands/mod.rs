@@ -133,6 +133,9 @@ impl Context<'_> {
     fn finish(&self, root: &Root, report: &impl Report) -> Result<Exit, Stop> {
         let Global { json, quiet, verbose, .. } = *self.global;
         let exit = complain(report);
+        if let Some(finding) = report.finding().filter(|_| quiet && !json) {
+            report::complain("warning", &finding);
+        }
         report::print(|out| {
             if json {
                 report::json::object(out, self.command, root, report, verbose, self.now)

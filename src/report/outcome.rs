@@ -10,6 +10,7 @@ use hls_cache::units::{age, human_size};
 use hls_cache::view::{Entry, Pin};
 use serde_json::{Map, Value, json};
 
+use super::draw::name_some;
 use super::terminal::Colour;
 use super::{Report, Screen, count_entries, human_span, json as js};
 
@@ -25,6 +26,18 @@ impl Report for Outcome {
     fn has_finding(&self) -> bool {
         // A sweep says what it left by its limits; only `invalidate` was asked for these entries.
         !self.unmet.is_empty() || (self.is_invalidation && self.left_pinned())
+    }
+
+    fn finding(&self) -> Option<String> {
+        // Limits that are not met are warned of.
+        let left: Vec<String> = self
+            .decisions
+            .iter()
+            .filter(|decision| self.is_invalidation && decision.is_left_pinned())
+            .map(|decision| decision.key.to_string())
+            .collect();
+        let count = left.len() as u64;
+        (count > 0).then(|| format!("{} left in use: {}", count_entries(count), name_some(&left)))
     }
 
     fn json(&self, verbose: bool, now: SystemTime) -> Map<String, Value> {

@@ -58,6 +58,10 @@ impl Report for StatsReport {
         false
     }
 
+    fn finding(&self) -> Option<String> {
+        None
+    }
+
     fn json(&self, _: bool, _: SystemTime) -> Map<String, Value> {
         let stats = &self.stats;
         let mut object = Map::new();
