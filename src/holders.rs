@@ -28,6 +28,12 @@ impl fmt::Display for Holder {
     }
 }
 
+/// ` by mpv[12] and sh[34]`, to follow what is in use; nothing where nobody is known.
+pub fn by_whom(holders: &[Holder]) -> String {
+    let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    if names.is_empty() { String::new() } else { format!(" by {}", names.join(" and ")) }
+}
+
 /// The holders of each pin of `keys`, in that order; an empty list where they cannot be known. Each
 /// process is read once, however many pins it holds.
 pub(crate) fn of_pins(root: &Root, keys: &[Key]) -> Vec<Vec<Holder>> {

@@ -585,10 +585,7 @@ fn name_some(decisions: &[&Decision]) -> String {
         .iter()
         .take(NAMED)
         .map(|decision| match decision.entry.as_ref().map(|entry| &entry.pin) {
-            Some(Pin::Held(holders)) if !holders.is_empty() => {
-                let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
-                format!("{} by {}", decision.key, holders.join(" and "))
-            }
+            Some(Pin::Held(holders)) => format!("{}{}", decision.key, holders::by_whom(holders)),
             _ => decision.key.to_string(),
         })
         .collect();

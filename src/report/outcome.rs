@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use hls_cache::Problem;
+use hls_cache::holders::by_whom;
 use hls_cache::maintain::{Action, Decision, Outcome};
 use hls_cache::plan::Reason;
 use hls_cache::units::{age, human_size};
-use hls_cache::view::{Entry, Pin};
+use hls_cache::view::Pin;
 use serde_json::{Map, Value, json};
 
 use super::draw::name_some;
@@ -122,23 +123,17 @@ fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Stri
         line += &format!("  {:>11}  {:17}", human_size(entry.bytes), format!("used {ago} ago"));
     }
     let reason = match decision.reason {
-        Some(reason) => format!("{reason}{}", by_whom(reason, decision.entry.as_ref())),
+        Some(Reason::Pinned) => match decision.entry.as_ref().map(|entry| &entry.pin) {
+            Some(Pin::Held(holders)) => format!("{}{}", Reason::Pinned, by_whom(holders)),
+            _ => Reason::Pinned.to_string(),
+        },
+        Some(reason) => reason.to_string(),
         None if decision.action == Action::Absent => "nothing to remove".into(),
         None if outcome.gave_up => "spared, as --max-size cannot be met".into(),
         None if outcome.limits.is_some() => "within the limits".into(),
         None => "not abandoned".into(),
     };
     line + "  " + &reason
-}
-
-fn by_whom(reason: Reason, entry: Option<&Entry>) -> String {
-    match (reason, entry.map(|entry| &entry.pin)) {
-        (Reason::Pinned, Some(Pin::Held(holders))) if !holders.is_empty() => {
-            let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
-            format!(" by {}", holders.join(", "))
-        }
-        _ => String::new(),
-    }
 }
 
 /// The last line: what went, what is left, of what budget, and what of it cannot go.
