@@ -250,7 +250,7 @@ impl Totals {
 
 /// What became, or would become, of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It was never its turn.
     Untouched,
     /// It was its turn, and it stays.
@@ -480,13 +480,13 @@ impl<'a> Plan<'a> {
     }
 
     /// What became of the entry at that place in the view.
-    pub fn fate(&self, index: usize) -> Fate {
+    pub(crate) fn fate(&self, index: usize) -> Fate {
         self.fates[index]
     }
 
     /// The entries' places in the view in eviction order, each with its fate and, for one that it
     /// was never the turn of, what would protect it.
-    pub fn fates(&self) -> impl Iterator<Item = (usize, Fate, Option<Reason>)> {
+    pub(crate) fn fates(&self) -> impl Iterator<Item = (usize, Fate, Option<Reason>)> {
         self.order.iter().map(|&index| (index, self.fates[index], self.protection[index]))
     }
 }
