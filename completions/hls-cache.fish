@@ -24,7 +24,7 @@ function __fish_hls_cache_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c hls-cache -n "__fish_hls_cache_needs_command" -l root -d 'The cache\'s directory' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_needs_command" -l root -d 'The cache\'s directory [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_needs_command" -l json -d 'Print one JSON object (key: one a line)'
 complete -c hls-cache -n "__fish_hls_cache_needs_command" -s q -l quiet -d 'Print nothing but warnings and errors'
 complete -c hls-cache -n "__fish_hls_cache_needs_command" -s v -l verbose -d 'Also say of every entry that stays why'
@@ -39,7 +39,7 @@ complete -c hls-cache -n "__fish_hls_cache_needs_command" -f -a "invalidate" -d 
 complete -c hls-cache -n "__fish_hls_cache_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l quality -d 'Quality, taken as it is; repeat for several' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l audio -d 'Audio track, -1 for the default one; repeat for several' -r
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l root -d 'The cache\'s directory' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l root -d 'The cache\'s directory [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l stdin -d 'Read sources from standard input, one a line'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -s 0 -l null -d 'End records with NUL instead of newline, in and out'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l long -d 'Print KEY TAB QUALITY TAB AUDIO TAB SOURCE'
@@ -51,7 +51,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -s h -l help -d
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -s V -l version -d 'Print version'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l segments -d 'How many segments the one KEY must have' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l subset -d 'Verify the I-th of N parts of the cache; N runs see every entry' -r
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l root -d 'The cache\'s directory' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l root -d 'The cache\'s directory [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l deep -d 'Also read box headers, the timeline and subtitles; never the media data'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l fix -d 'Remove what is damaged and not in use'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l json -d 'Print one JSON object (key: one a line)'
@@ -68,7 +68,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l keep-recen
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l min-budget -d 'Raise a smaller --max-size to this, against mistyped sizes' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l min-age -d 'Take partial entries written more recently than this for being written [default: 10m]' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l wait -d 'Wait this long for another maintainer instead of giving up at once' -r
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l root -d 'The cache\'s directory' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l root -d 'The cache\'s directory [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l best-effort -d 'Evict what can go even if what is in use exceeds --max-size alone'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s n -l dry-run -d 'Say what would be done and do nothing'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l json -d 'Print one JSON object (key: one a line)'
@@ -81,7 +81,7 @@ size\t''
 key\t''"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l max-size -d 'Compare with this budget [env: HLS_CACHE_MAX_SIZE]' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l textfile -d 'Replace FILE by metrics for a textfile collector; prints nothing unless asked' -r -F
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l root -d 'The cache\'s directory' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l root -d 'The cache\'s directory [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l entries -d 'List the entries, and what keeps each'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l histogram -d 'Draw size by time since the last use, and entries by size'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l prometheus -d 'Print metrics for Prometheus instead'
@@ -92,14 +92,14 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -s h -l help 
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -s V -l version -d 'Print version'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l min-age -d 'Take partial entries for abandoned when nothing was written for this long [default: 10m]' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l wait -d 'Wait this long for another maintainer instead of giving up at once' -r
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l root -d 'The cache\'s directory' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l root -d 'The cache\'s directory [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s n -l dry-run -d 'Say what would be done and do nothing'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l json -d 'Print one JSON object (key: one a line)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s q -l quiet -d 'Print nothing but warnings and errors'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s v -l verbose -d 'Also say of every entry that stays why'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s h -l help -d 'Print help'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s V -l version -d 'Print version'
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l root -d 'The cache\'s directory' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l root -d 'The cache\'s directory [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l stdin -d 'Read keys from standard input, one a line'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l all -d 'Remove every entry that is not being written'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l force -d 'Remove even what is in use (with --all, not what is being written)'

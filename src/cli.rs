@@ -56,8 +56,12 @@ pub struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The cache's directory
-    #[arg(long, global = true, value_name = "DIR", env = "HLS_CACHE_ROOT", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help = "The cache's directory [env: HLS_CACHE_ROOT]"
+    )]
     #[arg(value_hint = ValueHint::DirPath)]
     pub root: Option<OsString>,
     /// Print one JSON object (key: one a line)

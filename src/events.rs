@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -200,25 +201,69 @@ impl Summary {
     }
 }
 
-/// Appends `event`, creating the log like a lockfile if need be, so that a daemon of another user can
-/// append after root's cron has.
+/// The log as one run writes it. What a full disk had no room for is kept, and tried once more when the
+/// run has made room; so a log that cannot be written to is one problem, however many events it misses.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Journal<'a> {
+    root: &'a Root,
+    unlogged: Vec<Event>,
+    /// The log ends in mid-line, and what is appended next would be glued to that.
+    torn: bool,
+}
+
+impl<'a> Journal<'a> {
+    pub(crate) fn new(root: &'a Root) -> Self {
+        Self { root, unlogged: Vec::new(), torn: ends_in_mid_line(root) }
+    }
+
+    /// Logs `event` now, or when the journal is finished.
+    pub(crate) fn append(&mut self, event: Event) {
+        if self.try_append(event).is_err() {
+            self.unlogged.push(event);
+        }
+    }
+
+    /// Tries once more to log what could not be logged; the first problem with it.
+    pub(crate) fn finish(mut self) -> Option<Problem> {
+        let unlogged = std::mem::take(&mut self.unlogged);
+        let failed: Vec<io::Error> =
+            unlogged.into_iter().filter_map(|event| self.try_append(event).err()).collect();
+        failed.into_iter().next().map(|reason| cannot_append(self.root, reason))
+    }
+
+    /// Creates the log like a lockfile if need be, so that a daemon of another user can append after
+    /// root's cron has.
+    fn try_append(&mut self, event: Event) -> io::Result<()> {
+        let log = open_to_append(self.root)?;
+        let stat = rustix::fs::fstat(&log)?;
+        // One name: a hard link planted here would have us write into somebody else's file.
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
+            return Err(io::Error::other("it is not a regular file with one name"));
+        }
+        let line = format!("{}{event}\n", if self.torn { "\n" } else { "" });
+        let written = retry_on_intr(|| rustix::io::write(&log, line.as_bytes()))?;
+        self.torn = line.as_bytes()[..written].last().map_or(self.torn, |&byte| byte != b'\n');
+        if written < line.len() { Err(Errno::NOSPC.into()) } else { Ok(()) }
+    }
+}
+
+/// Appends one event, of which there are no more to come.
 pub(crate) fn append(root: &Root, event: Event) -> Result<(), Problem> {
-    let failed = |reason: io::Error| {
-        Problem::new(root.path().join(EVENTS_LOG), "cannot append to the event log", reason)
-    };
-    let log = open_to_append(root).map_err(|e| failed(e.into()))?;
-    let stat = rustix::fs::fstat(&log).map_err(|e| failed(e.into()))?;
-    // One name: a hard link planted here would have us write into somebody else's file.
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
-        return Err(failed(io::Error::other("it is not a regular file with one name")));
+    Journal::new(root).try_append(event).map_err(|reason| cannot_append(root, reason))
+}
+
+fn cannot_append(root: &Root, reason: io::Error) -> Problem {
+    Problem::new(root.path().join(EVENTS_LOG), "cannot append to the event log", reason)
+}
+
+/// Whether somebody's last line was cut short, as by a full disk. Not knowing is no reason to fail.
+fn ends_in_mid_line(root: &Root) -> bool {
+    let mut last = [b'\n'];
+    if let Ok(Some((log, size))) = fd::open_regular(root.fd(), EVENTS_LOG) {
+        let _ = log.read_at(&mut last, size.saturating_sub(1));
     }
-    let line = format!("{event}\n");
-    let written =
-        retry_on_intr(|| rustix::io::write(&log, line.as_bytes())).map_err(|e| failed(e.into()))?;
-    if written < line.len() {
-        return Err(failed(Errno::NOSPC.into()));
-    }
-    Ok(())
+    last != [b'\n']
 }
 
 fn open_to_append(root: &Root) -> rustix::io::Result<rustix::fd::OwnedFd> {
@@ -279,6 +324,52 @@ mod tests {
         let summary = summary(&log);
         assert_eq!(summary.all, Some(HitRate { hits: 2, misses: 0 }));
         assert_eq!(summary.skipped, 7);
+    }
+
+    #[test]
+    fn an_event_is_not_glued_to_a_line_that_was_cut_short() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::open(directory.path()).unwrap();
+        let log = directory.path().join(EVENTS_LOG);
+        let event: Event = "7 evict 0123456789abcdef 10".parse().unwrap();
+        for (before, after) in [
+            (None, ""),
+            (Some(""), ""),
+            (Some("1 hit 0123456789abcdef\n"), "1 hit 0123456789abcdef\n"),
+            (Some("1 hit 01234"), "1 hit 01234\n"),
+        ] {
+            if let Some(text) = before {
+                std::fs::write(&log, text).unwrap();
+            }
+            let mut journal = Journal::new(&root);
+            journal.append(event);
+            journal.append(event);
+            assert_eq!(journal.finish(), None);
+            let logged = std::fs::read_to_string(&log).unwrap();
+            assert_eq!(logged, format!("{after}{event}\n{event}\n"), "after {before:?}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_logged_is_logged_when_the_journal_is_finished() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::open(directory.path()).unwrap();
+        let log = directory.path().join(EVENTS_LOG);
+        let in_its_place = tempfile::Builder::new()
+            .prefix(EVENTS_LOG)
+            .rand_bytes(0)
+            .tempdir_in(directory.path())
+            .unwrap();
+        let events = ["7 evict 0123456789abcdef 10", "7 orphan fedcba9876543210"]
+            .map(|event| event.parse::<Event>().unwrap());
+        let mut journal = Journal::new(&root);
+        for event in events {
+            journal.append(event);
+        }
+        in_its_place.close().unwrap();
+        assert_eq!(journal.finish(), None);
+        let logged = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(logged, events.map(|event| format!("{event}\n")).concat());
     }
 
     proptest! {

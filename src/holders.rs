@@ -1,9 +1,10 @@
 //! Which processes hold a pin, as far as the kernel tells. Nothing is made up: a process counts only
-//! if `/proc/locks` names it and it still has the lockfile open.
+//! if `/proc/locks` names it and it still has the locked file open.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsRawFd;
 
 use crate::escape::Escaped;
 use crate::fd;
@@ -27,33 +28,73 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The holders of each pin of `keys`, in that order; an empty list where they cannot be known.
-pub(crate) fn of_pins(root: &Root, keys: &[Key]) -> Vec<Vec<Holder>> {
-    if keys.is_empty() {
-        return Vec::new();
-    }
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let locks: Vec<Lock> = locks.lines().filter_map(Lock::parse).collect();
-    keys.iter()
-        .map(|&key| {
-            let Ok(stat) = fd::stat(root.fd(), &*layout::pin(key)) else { return Vec::new() };
-            let mut holders: Vec<Holder> = locks
-                .iter()
-                .filter(|lock| lock.inode == stat.st_ino)
-                .filter_map(|lock| identify(lock.pid, (stat.st_dev, stat.st_ino)))
-                .collect();
-            holders.sort_unstable();
-            holders.dedup();
-            holders
-        })
-        .collect()
+/// ` by mpv[12] and sh[34]`, to follow what is in use; nothing where nobody is known.
+pub fn by_whom(holders: &[Holder]) -> String {
+    let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    if names.is_empty() { String::new() } else { format!(" by {}", names.join(" and ")) }
 }
 
-/// A line of `/proc/locks` about a held flock. Its device number is not used: on btrfs and overlayfs
-/// it is another than stat's.
-#[derive(Debug, PartialEq, Eq)]
+/// The holders of each pin of `keys`, in that order; an empty list where they cannot be known. Each
+/// process is read once, however many pins it holds.
+pub(crate) fn of_pins(root: &Root, keys: &[Key]) -> Vec<Vec<Holder>> {
+    let inode = |&key: &Key| fd::stat(root.fd(), &*layout::pin(key)).ok().map(|stat| stat.st_ino);
+    let inodes: Vec<Option<u64>> = keys.iter().map(inode).collect();
+    let mut holders: HashMap<u64, Vec<Holder>> =
+        inodes.iter().flatten().map(|&inode| (inode, Vec::new())).collect();
+    if holders.is_empty() {
+        return vec![Vec::new(); keys.len()];
+    }
+    let devices = devices(root);
+    let mut suspects: BTreeMap<u32, HashSet<Lock>> = BTreeMap::new();
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    for lock in locks.lines().filter_map(Lock::parse) {
+        if devices.contains(&lock.device) && holders.contains_key(&lock.inode) {
+            suspects.entry(lock.pid).or_default().insert(lock);
+        }
+    }
+    for (pid, locks) in suspects {
+        let held = held_by(pid);
+        let Some(holder) = identify(pid) else { continue };
+        let inodes: HashSet<u64> = locks.intersection(&held).map(|lock| lock.inode).collect();
+        for inode in inodes {
+            holders.entry(inode).or_default().push(holder.clone());
+        }
+    }
+    let of_inode = |inode| holders.get(&inode).cloned().unwrap_or_default();
+    inodes.into_iter().map(|inode| inode.map(of_inode).unwrap_or_default()).collect()
+}
+
+/// A device number's major and minor part.
+type Device = (u32, u32);
+
+/// The numbers by which the kernel may call the root's device in its lists of locks: stat's, and, since
+/// btrfs and overlayfs tell stat another one, mountinfo's.
+fn devices(root: &Root) -> Vec<Device> {
+    let stat = rustix::fs::fstat(root.fd()).ok();
+    let of_stat = stat.map(|stat| (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev)));
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", root.fd().as_raw_fd()));
+    let info = info.unwrap_or_default();
+    let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let of_mount = mount.and_then(|mount| mounted_device(&table, mount.trim()));
+    of_stat.into_iter().chain(of_mount).collect()
+}
+
+/// The device of the mount whose id is `mount`: `36 35 98:0 / /srv rw - ext4 /dev/a rw`.
+fn mounted_device(table: &[u8], mount: &str) -> Option<Device> {
+    let line = table
+        .split(|&byte| byte == b'\n')
+        .find(|line| line.split(|&byte| byte == b' ').next() == Some(mount.as_bytes()))?;
+    let device = std::str::from_utf8(line.split(|&byte| byte == b' ').nth(2)?).ok()?;
+    let (major, minor) = device.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// A held flock, as a line of `/proc/locks` or of a `fdinfo` file has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Lock {
     pid: u32,
+    device: Device,
     inode: u64,
 }
 
@@ -65,34 +106,43 @@ impl Lock {
             return None;
         }
         let pid = fields.nth(2)?.parse().ok()?;
-        let inode = fields.next()?.rsplit(':').next()?.parse().ok()?;
-        Some(Self { pid, inode })
+        let mut file = fields.next()?.split(':');
+        let mut part = || u32::from_str_radix(file.next()?, 16).ok();
+        let device = (part()?, part()?);
+        let inode = file.next()?.parse().ok()?;
+        Some(Self { pid, device, inode })
     }
 }
 
-/// The process `pid`, if it has the file open: the one that locked may have died and left the lock to
-/// a child, and its number may be another's by now.
-fn identify(pid: u32, file: (u64, u64)) -> Option<Holder> {
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    let has_it = open
-        .flatten()
-        .filter_map(|link| fs::metadata(link.path()).ok())
-        .any(|meta| (meta.dev(), meta.ino()) == file);
+/// The flocks on what the process has open: the one that locked may have died and left the lock to a
+/// child, and its number may be another's by now. `fdinfo` is read, since to stat `fd` would ask the
+/// file system of whatever else the process has open, which may hang.
+fn held_by(pid: u32) -> HashSet<Lock> {
+    let open = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    let mut locks = HashSet::new();
+    for info in open.filter_map(|file| fs::read_to_string(file.path()).ok()) {
+        let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));
+        locks.extend(lines.filter_map(|line| Lock::parse(line.trim_start())));
+    }
+    locks
+}
+
+/// The process `pid` by its name, if it is still there.
+fn identify(pid: u32) -> Option<Holder> {
     let command = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    has_it.then(|| Holder {
-        pid,
-        command: String::from_utf8_lossy(command.trim_ascii_end()).into_owned(),
-    })
+    let command = String::from_utf8_lossy(command.trim_ascii_end()).into_owned();
+    Some(Holder { pid, command })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::FlockOperation;
 
     #[test]
     fn only_held_flocks_are_read() {
-        let lock = Lock::parse("1: FLOCK  ADVISORY  READ  1234 08:02:5678 0 EOF");
-        assert_eq!(lock, Some(Lock { pid: 1234, inode: 5678 }));
+        let lock = Lock::parse("1: FLOCK  ADVISORY  READ  1234 08:1a:5678 0 EOF");
+        assert_eq!(lock, Some(Lock { pid: 1234, device: (8, 26), inode: 5678 }));
         for line in [
             "",
             "1:",
@@ -100,8 +150,40 @@ mod tests {
             "2: POSIX  ADVISORY  WRITE 1234 08:02:5678 0 EOF",
             "2: OFDLCK ADVISORY  WRITE -1 08:02:5678 0 EOF",
             "3: FLOCK  ADVISORY  WRITE -1 08:02:5678 0 EOF",
+            "3: FLOCK  ADVISORY  WRITE 1234 08:5678 0 EOF",
         ] {
             assert_eq!(Lock::parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_device_is_that_of_the_mount() {
+        let table =
+            b"36 35 98:0 / /srv rw - ext4 /dev/a rw\n3 35 0:51 /\xff /b rw - btrfs b rw\n\n";
+        assert_eq!(mounted_device(table, "3"), Some((0, 51)));
+        assert_eq!(mounted_device(table, "35"), None);
+        assert_eq!(mounted_device(table, ""), None);
+    }
+
+    #[test]
+    fn every_pin_of_one_process_names_it_and_what_is_only_open_names_nobody() {
+        /// Fewer than the descriptors that a process may have.
+        const PINS: u64 = 400;
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::open(directory.path()).unwrap();
+        let keys: Vec<Key> =
+            (0..PINS).map(|number| format!("{number:016x}").parse().unwrap()).collect();
+        let pins: Vec<fs::File> = keys
+            .iter()
+            .map(|&key| fs::File::create(directory.path().join(layout::pin(key))).unwrap())
+            .collect();
+        for pin in &pins[1..] {
+            rustix::fs::flock(pin, FlockOperation::NonBlockingLockShared).unwrap();
+        }
+        let holders = of_pins(&root, &keys);
+        assert_eq!(holders[0], []);
+        for holders in &holders[1..] {
+            assert_eq!(holders.iter().map(|h| h.pid).collect::<Vec<_>>(), [std::process::id()]);
         }
     }
 }

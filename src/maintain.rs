@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::events::{self, Event, EventKind};
+use crate::events::{Event, EventKind, Journal};
 use crate::evict::{self, Look, Removal};
 use crate::holders;
 use crate::key::Key;
@@ -130,6 +130,8 @@ pub struct Outcome {
     pub limits: Option<Limits>,
     /// The limits that are still exceeded.
     pub unmet: Vec<Limit>,
+    /// Nothing was evicted for `--max-size`, because what cannot go fills it alone.
+    pub gave_up: bool,
     /// Leftovers of dead removers, deleted; of a dry run: to be deleted.
     pub reaped: u64,
     /// What the user should know.
@@ -154,11 +156,14 @@ pub struct Limits {
 impl Outcome {
     /// Whether an entry that was asked for was left because it is pinned.
     pub fn left_pinned(&self) -> bool {
-        self.decisions.iter().any(|decision| {
-            decision.considered
-                && decision.action == Action::Kept
-                && decision.reason == Some(Reason::Pinned)
-        })
+        self.decisions.iter().any(Decision::is_left_pinned)
+    }
+}
+
+impl Decision {
+    /// Whether it was its turn and it was left because it is pinned.
+    pub fn is_left_pinned(&self) -> bool {
+        self.considered && self.action == Action::Kept && self.reason == Some(Reason::Pinned)
     }
 }
 
@@ -209,7 +214,8 @@ pub fn run(
     }
     let mut plan = Plan::new(&view, policy, now, space);
     let order = Order { root, policy, options, now };
-    let mut actor = Actor { order, buffer: Buffer::new(), trash: Vec::new(), unlogged: Vec::new() };
+    let mut actor =
+        Actor { order, buffer: Buffer::new(), trash: Vec::new(), journal: Journal::new(root) };
     while let Some(candidate) = plan.next_candidate() {
         let settled = actor.act(&view.entries[candidate.index], &candidate, &mut outcome);
         plan.settle(&candidate, settled);
@@ -218,6 +224,7 @@ pub fn run(
     drop(maintenance);
 
     outcome.unmet = plan.unmet();
+    outcome.gave_up = plan.gave_up();
     if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
         reread_free_space(root, sweep, &mut outcome);
     }
@@ -263,8 +270,7 @@ struct Actor<'a> {
     buffer: Buffer,
     /// What has left its name, with the bytes that deleting it frees.
     trash: Vec<(CString, u64)>,
-    /// Events that a full disk had no room for.
-    unlogged: Vec<Event>,
+    journal: Journal<'a>,
 }
 
 impl Actor<'_> {
@@ -318,12 +324,10 @@ impl Actor<'_> {
             key: entry.key,
             bytes: Some(entry.bytes),
         };
-        if events::append(self.order.root, event).is_err() {
-            self.unlogged.push(event);
-        }
+        self.journal.append(event);
     }
 
-    /// Deletes what has left its name, and then logs what a full disk had no room for.
+    /// Deletes what has left its name, which makes room for what the log had none for.
     fn finish(self, outcome: &mut Outcome, progress: &dyn Progress) {
         let (names, bytes): (Vec<CString>, Vec<u64>) = self.trash.into_iter().unzip();
         for (deleted, bytes) in
@@ -334,11 +338,7 @@ impl Actor<'_> {
                 Err(problem) => outcome.problems.push(problem),
             }
         }
-        let failed = self
-            .unlogged
-            .into_iter()
-            .find_map(|event| events::append(self.order.root, event).err());
-        outcome.warnings.extend(failed.map(|problem| problem.to_string()));
+        outcome.warnings.extend(self.journal.finish().map(|problem| problem.to_string()));
     }
 }
 
@@ -457,6 +457,11 @@ impl Outcome {
             let entry = &view.entries[index];
             let (action, reason) = match fate {
                 Fate::Untouched => (Action::Kept, protection),
+                // A pin that cannot be asked: the user who named the entry asked in vain.
+                Fate::Kept(Reason::Error) if named.is_some() => {
+                    self.failed += 1;
+                    (Action::Failed, Some(Reason::Error))
+                }
                 Fate::Kept(reason) => (Action::Kept, Some(reason)),
                 Fate::Removed(reason) if self.dry_run => (Action::WouldRemove, Some(reason)),
                 Fate::Removed(reason) => (Action::Removed, Some(reason)),
@@ -539,7 +544,13 @@ impl Outcome {
                 }
                 Limit::OlderThan => continue,
             };
-            self.warnings.push(format!("{what}{in_the_way}"));
+            let way_out = if *limit == Limit::MaxSize && self.gave_up {
+                "; what is in use or being written fills it alone, so nothing is evicted for it: \
+                 --best-effort evicts what can go"
+            } else {
+                ""
+            };
+            self.warnings.push(format!("{what}{in_the_way}{way_out}"));
         }
     }
 
@@ -574,10 +585,7 @@ fn name_some(decisions: &[&Decision]) -> String {
         .iter()
         .take(NAMED)
         .map(|decision| match decision.entry.as_ref().map(|entry| &entry.pin) {
-            Some(Pin::Held(holders)) if !holders.is_empty() => {
-                let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
-                format!("{} by {}", decision.key, holders.join(" and "))
-            }
+            Some(Pin::Held(holders)) => format!("{}{}", decision.key, holders::by_whom(holders)),
             _ => decision.key.to_string(),
         })
         .collect();

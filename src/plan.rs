@@ -212,6 +212,12 @@ pub fn is_perhaps_watched(entry: &Entry, now: SystemTime) -> bool {
     !entry.has_writer_lockfile && age(now, entry.last_used.max(entry.last_written)) < A_FILM
 }
 
+/// Whether `--max-size` is given up: what is pinned or being written, `stuck` bytes, is alone as much as
+/// the budget, and evicting the rest would empty the cache and still not reach it.
+pub fn is_hopeless(stuck: u64, budget: u64) -> bool {
+    stuck > 0 && stuck >= budget
+}
+
 /// Entries and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -244,7 +250,7 @@ impl Totals {
 
 /// What became, or would become, of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It was never its turn.
     Untouched,
     /// It was its turn, and it stays.
@@ -305,6 +311,8 @@ pub struct Plan<'a> {
     cursor: Option<usize>,
     /// Nothing may go for this goal: what cannot go is too much alone.
     blocked: bool,
+    /// A goal was blocked.
+    gave_up: bool,
     left: Totals,
     start: Totals,
 }
@@ -339,6 +347,7 @@ impl<'a> Plan<'a> {
             goal: 0,
             cursor: None,
             blocked: false,
+            gave_up: false,
             left,
             start: left,
         }
@@ -353,6 +362,7 @@ impl<'a> Plan<'a> {
             }
             let cursor = self.cursor.unwrap_or_else(|| {
                 self.blocked = self.is_blocked(goal);
+                self.gave_up |= self.blocked;
                 0
             });
             if self.cursor.is_some() && self.is_reached(goal) {
@@ -412,12 +422,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// What cannot go is alone as much as the budget: evicting the rest would empty the cache and
-    /// still not reach it.
     fn is_blocked(&self, goal: Goal) -> bool {
         let Goal::MaxSize { budget, best_effort: false, .. } = goal else { return false };
-        let stuck = self.stuck();
-        stuck > 0 && stuck >= budget
+        is_hopeless(self.stuck(), budget)
+    }
+
+    /// Whether nothing was evicted for a limit, because it is hopeless.
+    pub fn gave_up(&self) -> bool {
+        self.gave_up
     }
 
     /// Bytes of what is pinned or being written.
@@ -468,13 +480,13 @@ impl<'a> Plan<'a> {
     }
 
     /// What became of the entry at that place in the view.
-    pub fn fate(&self, index: usize) -> Fate {
+    pub(crate) fn fate(&self, index: usize) -> Fate {
         self.fates[index]
     }
 
     /// The entries' places in the view in eviction order, each with its fate and, for one that it
     /// was never the turn of, what would protect it.
-    pub fn fates(&self) -> impl Iterator<Item = (usize, Fate, Option<Reason>)> {
+    pub(crate) fn fates(&self) -> impl Iterator<Item = (usize, Fate, Option<Reason>)> {
         self.order.iter().map(|&index| (index, self.fates[index], self.protection[index]))
     }
 }

@@ -1,7 +1,6 @@
 //! An error about one path, so that a run can report it, go on, and end with 1.
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 
 use crate::escape::Escaped;
@@ -30,9 +29,3 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
-
-impl From<Problem> for io::Error {
-    fn from(problem: Problem) -> Self {
-        io::Error::other(problem)
-    }
-}

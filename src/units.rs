@@ -134,7 +134,8 @@ impl FromStr for Percent {
     }
 }
 
-/// A span of time: `90s`, `10m`, `24h`, `7d` and combinations (`1h30m`).
+/// A span of time: `90s`, `10m`, `24h`, `7d` and combinations (`1h30m`). Weeks are the longest unit:
+/// months and years have no fixed length, and `10M` for ten minutes must not mean ten months.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
@@ -142,7 +143,11 @@ impl FromStr for Span {
     type Err = InvalidUnit;
 
     fn from_str(text: &str) -> Result<Self, InvalidUnit> {
-        humantime::parse_duration(text).map(Self).map_err(|_| {
+        const OF_THE_CALENDAR: [&str; 8] =
+            ["M", "month", "months", "y", "yr", "yrs", "year", "years"];
+        let mut units = text.split(|c: char| !c.is_alphabetic());
+        let has_length = !units.any(|unit| OF_THE_CALENDAR.contains(&unit));
+        humantime::parse_duration(text).ok().filter(|_| has_length).map(Self).ok_or_else(|| {
             InvalidUnit("not a duration: write for instance 90s, 10m, 24h, 7d or 1h30m".into())
         })
     }
@@ -268,8 +273,14 @@ mod tests {
             ("7d", 604_800),
             ("1h30m", 5400),
             ("0s", 0),
+            ("2w", 1_209_600),
+            ("5min 1 day", 86_700),
         ] {
             assert_eq!(text.parse(), Ok(Span(Duration::from_secs(seconds))), "{text}");
+        }
+        assert_eq!("1500ms".parse(), Ok(Span(Duration::from_millis(1500))));
+        for text in ["10M", "1month", "2 months", "1y", "1yr", "2yrs", "1year", "1d2M", "1M 1d"] {
+            assert!(text.parse::<Span>().is_err(), "{text:?} has no fixed length");
         }
         for text in ["", "10", "-1s", "1x", "s", "99999999999999999999d"] {
             assert!(text.parse::<Span>().is_err(), "{text:?}");

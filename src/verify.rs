@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::deep;
-use crate::events::{self, Event, EventKind};
+use crate::events::{Event, EventKind, Journal};
 use crate::evict::{self, Look, Removal};
 use crate::fault::{Fault, FaultCode};
 use crate::fd;
@@ -200,6 +200,7 @@ fn remove_damaged(
 ) {
     let mut buffer = Buffer::new();
     let mut trash = Vec::new();
+    let mut journal = Journal::new(root);
     for verdict in &mut verification.verdicts {
         if !matches!(verdict.health, Health::Damaged(_)) {
             continue;
@@ -209,10 +210,8 @@ fn remove_damaged(
             Removal::Removed { entry, trash: left } => {
                 trash.extend(left);
                 let time = unix_seconds(now);
-                let event =
-                    Event { time, kind: EventKind::Invalidate, key, bytes: Some(entry.bytes) };
-                let logged = events::append(root, event);
-                verification.warnings.extend(logged.err().map(|problem| problem.to_string()));
+                let bytes = Some(entry.bytes);
+                journal.append(Event { time, kind: EventKind::Invalidate, key, bytes });
                 Fix::Removed
             }
             Removal::Gone => Fix::Gone,
@@ -225,6 +224,7 @@ fn remove_damaged(
     }
     let deleted = evict::delete_trash(root, &trash, progress);
     verification.problems.extend(deleted.into_iter().filter_map(Result::err));
+    verification.warnings.extend(journal.finish().map(|problem| problem.to_string()));
 }
 
 /// Removes `key` if, seen under the lock, it is still damaged.

@@ -243,9 +243,12 @@ impl CacheView {
         let late = now.checked_add(SLACK + self.took).unwrap_or(now);
         let future = self.entries.iter().filter(|e| e.last_used.max(e.last_written) > late).count();
         if future > 0 {
-            let verb = if future == 1 { "entry has a time" } else { "entries have times" };
+            let (have, count) = match future {
+                1 => ("entry has a time", "counts"),
+                _ => ("entries have times", "count"),
+            };
             warnings.push(format!(
-                "{future} {verb} in the future and count as used just now: check the clocks"
+                "{future} {have} in the future and {count} as used just now: check the clocks"
             ));
         }
         warnings

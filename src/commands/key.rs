@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -116,11 +117,18 @@ impl<W: Write> Printer<W> {
 
     fn source(&mut self, source: &[u8]) -> Result<(), Failure> {
         if source.is_empty() {
-            report::complain("error", &EmptySource);
-            self.exit = Exit::Error;
+            self.skip(&EmptySource);
             return Ok(());
         }
-        let absolute = self.absolute(source)?;
+        let absolute = match self.absolute(source) {
+            Ok(absolute) => absolute,
+            Err(reason) => {
+                let source = PathBuf::from(OsStr::from_bytes(source));
+                let action = "no key: cannot find the working directory";
+                self.skip(&Problem::new(source, action, reason));
+                return Ok(());
+            }
+        };
         for index in 0..self.tracks.len() {
             let key = self.tracks[index].suffix.key(&absolute);
             self.print(key, index, source).map_err(Failure::Output)?;
@@ -128,14 +136,18 @@ impl<W: Write> Printer<W> {
         Ok(())
     }
 
-    fn absolute<'s>(&mut self, source: &'s [u8]) -> Result<Cow<'s, [u8]>, Failure> {
+    /// Reports a source that has no key; the others are printed.
+    fn skip(&mut self, reason: &impl fmt::Display) {
+        report::complain("error", reason);
+        self.exit = Exit::Error;
+    }
+
+    fn absolute<'s>(&mut self, source: &'s [u8]) -> io::Result<Cow<'s, [u8]>> {
         let known = &mut self.working_dir;
-        let working_dir = || match known {
+        key::absolute(source, || match known {
             Some(directory) => Ok(directory.clone()),
             None => Ok(known.insert(key::working_dir(std::env::var_os("PWD").as_deref())?).clone()),
-        };
-        key::absolute(source, working_dir)
-            .map_err(|e| Failure::Input(Problem::new(".", "cannot find the working directory", e)))
+        })
     }
 
     fn print(&mut self, key: Key, track: usize, source: &[u8]) -> io::Result<()> {

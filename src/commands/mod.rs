@@ -50,7 +50,7 @@ impl From<Refused> for Stop {
 
 /// Runs the command and says on standard error what stopped it, if anything did.
 pub fn run(cli: Cli, now: SystemTime) -> Exit {
-    let Cli { global, command } = cli;
+    let Cli { mut global, command } = cli;
     let name = match &command {
         Command::Key(_) => "key",
         Command::Verify(_) => "verify",
@@ -59,15 +59,16 @@ pub fn run(cli: Cli, now: SystemTime) -> Exit {
         Command::GcOrphans(_) => "gc-orphans",
         Command::Invalidate(_) => "invalidate",
     };
+    let resolved = resolve(&mut global);
     let context = Context { global: &global, command: name, now };
-    let result = match command {
+    let result = resolved.and_then(|()| match command {
         Command::Key(args) => key::run(&context, &args),
         Command::Verify(args) => verify::run(&context, args),
         Command::Sweep(args) => sweep::run(&context, args),
         Command::Stats(args) => stats::run(&context, &args),
         Command::GcOrphans(args) => gc_orphans::run(&context, &args),
         Command::Invalidate(args) => invalidate::run(&context, args),
-    };
+    });
     match result {
         Ok(exit) => exit,
         Err(Stop::Usage(message)) => {
@@ -91,6 +92,21 @@ pub fn run(cli: Cli, now: SystemTime) -> Exit {
     }
 }
 
+/// What clap does not tell: it compares options on one side of the command only, and an empty `--root`
+/// is an error where an empty variable is as good as none.
+fn resolve(global: &mut Global) -> Result<(), Stop> {
+    if global.quiet && global.verbose {
+        return Err(Stop::Usage("-q and -v exclude each other".into()));
+    }
+    if global.root.as_ref().is_some_and(|root| root.is_empty()) {
+        return Err(Stop::Usage("--root is empty: name the cache's directory".into()));
+    }
+    if global.root.is_none() {
+        global.root = std::env::var_os("HLS_CACHE_ROOT").filter(|root| !root.is_empty());
+    }
+    Ok(())
+}
+
 /// What every command needs to know.
 pub struct Context<'a> {
     global: &'a Global,
@@ -99,9 +115,8 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The root that was named; naming an empty one is naming none.
     fn root_name(&self) -> Result<&OsString, Stop> {
-        self.global.root.as_ref().filter(|root| !root.is_empty()).ok_or_else(|| {
+        self.global.root.as_ref().ok_or_else(|| {
             Stop::Usage("no cache named: give --root DIR or set HLS_CACHE_ROOT".into())
         })
     }
@@ -118,6 +133,9 @@ impl Context<'_> {
     fn finish(&self, root: &Root, report: &impl Report) -> Result<Exit, Stop> {
         let Global { json, quiet, verbose, .. } = *self.global;
         let exit = complain(report);
+        if let Some(finding) = report.finding().filter(|_| quiet && !json) {
+            report::complain("warning", &finding);
+        }
         report::print(|out| {
             if json {
                 report::json::object(out, self.command, root, report, verbose, self.now)

@@ -14,6 +14,10 @@ use crate::report::stats::StatsReport;
 use crate::report::{self, prometheus};
 
 pub fn run(context: &Context<'_>, args: &StatsArgs) -> Result<Exit, Stop> {
+    // clap does not see it where one stands before the command and one after.
+    if args.prometheus && context.global.json {
+        return Err(Stop::Usage("--prometheus and --json exclude each other".into()));
+    }
     let limit = match args.max_size {
         Some(limit) => Some(limit),
         None => environment("HLS_CACHE_MAX_SIZE")?,

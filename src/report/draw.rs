@@ -122,6 +122,13 @@ pub fn list_some(names: &[String], width: Option<usize>) -> String {
     some(names, shown)
 }
 
+/// As many of `names` as fit a line of a journal, and how many more there are.
+pub fn name_some(names: &[String]) -> String {
+    /// Columns: what a terminal leaves beside the time, the host and the words about it.
+    const ROOM: usize = 80;
+    list_some(names, Some(ROOM))
+}
+
 fn some(names: &[String], shown: usize) -> String {
     let (first, rest) = names.split_at(shown.min(names.len()));
     let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };

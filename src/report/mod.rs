@@ -30,6 +30,9 @@ pub trait Report {
     fn problems(&self) -> &[Problem];
     /// Whether a run without problems still ends with 3.
     fn has_finding(&self) -> bool;
+    /// What makes a run end with 3, in a line, where only the report for people says it: for those who
+    /// asked for none, and would learn no more than a number.
+    fn finding(&self) -> Option<String>;
     /// The command's own fields of the JSON object; `verbose` lists what nothing happened to, too.
     fn json(&self, verbose: bool, now: SystemTime) -> Map<String, Value>;
     /// For people.

@@ -4,12 +4,14 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use hls_cache::Problem;
+use hls_cache::holders::by_whom;
 use hls_cache::maintain::{Action, Decision, Outcome};
 use hls_cache::plan::Reason;
 use hls_cache::units::{age, human_size};
-use hls_cache::view::{Entry, Pin};
+use hls_cache::view::Pin;
 use serde_json::{Map, Value, json};
 
+use super::draw::name_some;
 use super::terminal::Colour;
 use super::{Report, Screen, count_entries, human_span, json as js};
 
@@ -25,6 +27,18 @@ impl Report for Outcome {
     fn has_finding(&self) -> bool {
         // A sweep says what it left by its limits; only `invalidate` was asked for these entries.
         !self.unmet.is_empty() || (self.is_invalidation && self.left_pinned())
+    }
+
+    fn finding(&self) -> Option<String> {
+        // Limits that are not met are warned of.
+        let left: Vec<String> = self
+            .decisions
+            .iter()
+            .filter(|decision| self.is_invalidation && decision.is_left_pinned())
+            .map(|decision| decision.key.to_string())
+            .collect();
+        let count = left.len() as u64;
+        (count > 0).then(|| format!("{} left in use: {}", count_entries(count), name_some(&left)))
     }
 
     fn json(&self, verbose: bool, now: SystemTime) -> Map<String, Value> {
@@ -109,22 +123,17 @@ fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Stri
         line += &format!("  {:>11}  {:17}", human_size(entry.bytes), format!("used {ago} ago"));
     }
     let reason = match decision.reason {
-        Some(reason) => format!("{reason}{}", by_whom(reason, decision.entry.as_ref())),
+        Some(Reason::Pinned) => match decision.entry.as_ref().map(|entry| &entry.pin) {
+            Some(Pin::Held(holders)) => format!("{}{}", Reason::Pinned, by_whom(holders)),
+            _ => Reason::Pinned.to_string(),
+        },
+        Some(reason) => reason.to_string(),
         None if decision.action == Action::Absent => "nothing to remove".into(),
+        None if outcome.gave_up => "spared, as --max-size cannot be met".into(),
         None if outcome.limits.is_some() => "within the limits".into(),
         None => "not abandoned".into(),
     };
     line + "  " + &reason
-}
-
-fn by_whom(reason: Reason, entry: Option<&Entry>) -> String {
-    match (reason, entry.map(|entry| &entry.pin)) {
-        (Reason::Pinned, Some(Pin::Held(holders))) if !holders.is_empty() => {
-            let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
-            format!(" by {}", holders.join(", "))
-        }
-        _ => String::new(),
-    }
 }
 
 /// The last line: what went, what is left, of what budget, and what of it cannot go.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use hls_cache::events::HitRate;
 use hls_cache::holders::Holder;
-use hls_cache::plan::{MIN_AGE, Totals, is_perhaps_watched, is_writing};
+use hls_cache::plan::{MIN_AGE, Totals, is_hopeless, is_perhaps_watched, is_writing};
 use hls_cache::root::Space;
 use hls_cache::stats::Stats;
 use hls_cache::units::{age, human_size};
@@ -56,6 +56,10 @@ impl Report for StatsReport {
 
     fn has_finding(&self) -> bool {
         false
+    }
+
+    fn finding(&self) -> Option<String> {
+        None
     }
 
     fn json(&self, _: bool, _: SystemTime) -> Map<String, Value> {
@@ -311,7 +315,7 @@ impl StatsReport {
     /// Whether `sweep` would give up rather than empty the cache for nothing.
     fn is_stuck(&self) -> bool {
         let stuck = self.stats.pinned.bytes.saturating_add(self.stats.writing.bytes);
-        self.limit.is_some_and(|limit| self.stats.totals.bytes > limit && stuck >= limit)
+        self.limit.is_some_and(|limit| self.stats.totals.bytes > limit && is_hopeless(stuck, limit))
     }
 
     fn hit_rates(&self) -> String {

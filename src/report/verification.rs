@@ -7,6 +7,7 @@ use hls_cache::verify::{Fix, Health, Verdict, Verification};
 use hls_cache::{Escaped, Fault, Problem};
 use serde_json::{Map, Value, json};
 
+use super::draw::name_some;
 use super::{Report, Screen, count_entries, json as js};
 use std::os::unix::ffi::OsStrExt;
 
@@ -21,6 +22,20 @@ impl Report for Verification {
 
     fn has_finding(&self) -> bool {
         Self::has_finding(self)
+    }
+
+    fn finding(&self) -> Option<String> {
+        let unhealthy = self.verdicts.iter().filter(|verdict| verdict.health != Health::Healthy);
+        let found: Vec<String> =
+            unhealthy.map(|verdict| format!("{} {}", verdict.key, verdict.health.code())).collect();
+        let count = found.len() as u64;
+        let removed = match self.removed() {
+            0 => String::new(),
+            removed => format!(" ({removed} removed)"),
+        };
+        (count > 0).then(|| {
+            format!("{} not healthy{removed}: {}", count_entries(count), name_some(&found))
+        })
     }
 
     fn json(&self, _: bool, _: SystemTime) -> Map<String, Value> {

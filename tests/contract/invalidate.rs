@@ -166,3 +166,15 @@ fn bytes_before_and_after_are_the_disk_s() {
     assert_eq!(json["before"]["entries"], json!(3));
     assert_eq!(json["after"]["entries"], json!(2));
 }
+
+#[test]
+fn a_named_entry_whose_pin_cannot_be_asked_has_failed() {
+    let cache = TestCache::new().sealed("a", 10.kib(), 5.days()).sealed("b", 10.kib(), 5.days());
+    let cache = cache.dir(crate::common::pin_name("a"));
+    for dry in [&["-n"][..], &[]] {
+        let run = cache.run([&["--json", "invalidate", &key("a")], dry].concat()).code(1);
+        assert_eq!(run.json()["failed"], 1, "{run}");
+        assert_eq!(run.json()["entries"][0]["action"], "failed", "{run}");
+        assert_eq!(run.json()["entries"][0]["reason"], "error", "{run}");
+    }
+}

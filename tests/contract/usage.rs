@@ -147,6 +147,21 @@ fn the_root_has_no_default_and_may_not_be_empty() {
 }
 
 #[test]
+fn an_empty_root_is_refused_where_none_is_needed_and_an_empty_variable_is_not() {
+    let cache = cache();
+    for empty in [&["--root", ""][..], &["--root="]] {
+        for variable in ["", "/srv"] {
+            let key = cache.bare([empty, &["key", "--quality", "q", "/a"]].concat());
+            key.env("HLS_CACHE_ROOT", variable).run().code(2).no_stdout().complains_of("--root");
+        }
+    }
+    let key = cache.bare(["key", "--quality", "q", "/a"]).env("HLS_CACHE_ROOT", "");
+    key.run().success().no_stderr();
+    let dir = cache.bare(["key", "--quality", "q", "/a", "--dir"]).env("HLS_CACHE_ROOT", "");
+    dir.run().code(2).no_stdout();
+}
+
+#[test]
 fn a_root_that_is_missing_or_no_directory_is_not_an_empty_cache() {
     let cache = cache().outside("other").link("loop", "loop");
     let file = cache.outside_path("other").join("precious");
