@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType};
+use rustix::fs::{Access, AtFlags, FileType};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -119,10 +119,14 @@ fn can_delete(root: &Root, key: Key) -> Result<(), Problem> {
     let name = key.to_string();
     for below in ["", layout::VIDEO, layout::SUBS] {
         let path = Path::new(&name).join(below);
-        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        // What is no directory is unlinked, which asks nothing of it.
+        let is_directory = fd::stat(root.fd(), &path)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+        let access = Access::WRITE_OK | Access::EXEC_OK;
         // Any other answer is the deletion's to find out.
-        if let Err(error @ Errno::ACCESS) =
-            rustix::fs::accessat(root.fd(), &path, access, AtFlags::EACCESS)
+        if is_directory
+            && let Err(error @ Errno::ACCESS) =
+                rustix::fs::accessat(root.fd(), &path, access, AtFlags::EACCESS)
         {
             let error = io::Error::from(error);
             return Err(Problem::new(root.path().join(path), "cannot delete in it", error));
