@@ -52,10 +52,10 @@ pub(crate) enum Removal {
     Failed(Problem),
 }
 
-/// What removing takes.
+/// What removing takes: without one of the two it does not compile.
 enum Warrant {
     Locked(Exclusive),
-    Forced(Key),
+    Forced(Key, #[allow(dead_code, reason = "having it is the point")] Forced),
 }
 
 /// Takes the entry `key` out of the cache if it is not pinned (or `force` says so) and if
@@ -77,9 +77,12 @@ pub(crate) fn remove(
         Ok(_) => {}
         Err(problem) => return Removal::Failed(problem),
     }
-    if matches!(claim, Claim::Pinned) && force.is_none() {
-        return Removal::Kept(Reason::Pinned);
-    }
+    let claimed = match (claim, force) {
+        (Claim::Locked(proof), _) => Ok(Warrant::Locked(proof)),
+        (Claim::Pinned, Some(forced)) => Ok(Warrant::Forced(key, forced)),
+        (Claim::Pinned, None) => return Removal::Kept(Reason::Pinned),
+        (Claim::NoSpace(no_space), _) => Err(no_space),
+    };
     let entry = match second_look() {
         Ok(Look::Remove(entry)) => entry,
         Ok(Look::Keep(reason)) => return Removal::Kept(reason),
@@ -89,19 +92,21 @@ pub(crate) fn remove(
     if let Err(problem) = can_delete(root, key) {
         return Removal::Failed(problem);
     }
-    let warrant = match claim {
-        Claim::Locked(proof) => Warrant::Locked(proof),
-        Claim::Pinned => Warrant::Forced(key),
-        Claim::NoSpace(no_space) => {
-            match unseal(root, key).and_then(|()| no_space.settle(root)) {
+    let warrant = match claimed {
+        Ok(warrant) => warrant,
+        Err(no_space) => {
+            let settled = unseal(root, key).and_then(|()| no_space.settle(root));
+            match (settled, force) {
                 // Not what was looked at without the lock: somebody found room meanwhile.
-                Ok(Claim::Locked(_)) if !is_unsealed(root, &entry) => {
+                (Ok(Claim::Locked(_)), _) if !is_unsealed(root, &entry) => {
                     return Removal::Kept(Reason::Changed);
                 }
-                Ok(Claim::Locked(proof)) => Warrant::Locked(proof),
-                Ok(Claim::Pinned) if force.is_some() => Warrant::Forced(key),
-                Ok(Claim::Pinned | Claim::NoSpace(_)) => return Removal::Kept(Reason::Pinned),
-                Err(problem) => return Removal::Failed(problem),
+                (Ok(Claim::Locked(proof)), _) => Warrant::Locked(proof),
+                (Ok(Claim::Pinned), Some(forced)) => Warrant::Forced(key, forced),
+                (Ok(Claim::Pinned | Claim::NoSpace(_)), _) => {
+                    return Removal::Kept(Reason::Pinned);
+                }
+                (Err(problem), _) => return Removal::Failed(problem),
             }
         }
     };
@@ -146,17 +151,18 @@ enum Left {
 fn leave(root: &Root, warrant: Warrant, entry: &Entry) -> Result<Left, Problem> {
     let key = match &warrant {
         Warrant::Locked(proof) => proof.key(),
-        Warrant::Forced(key) => *key,
+        Warrant::Forced(key, _) => *key,
     };
     let name = key.to_string();
     let trash = trash_name(root, key)?;
-    match retry_on_intr(|| rustix::fs::renameat(root.fd(), &*name, root.fd(), &*trash)) {
-        Ok(()) => {}
-        Err(Errno::NOSPC | Errno::DQUOT | Errno::XDEV) if matches!(warrant, Warrant::Locked(_)) => {
-            return delete_in_place(root, key).map(|()| Left::Deleted);
+    let renamed = retry_on_intr(|| rustix::fs::renameat(root.fd(), &*name, root.fd(), &*trash));
+    match (renamed, &warrant) {
+        (Ok(()), _) => {}
+        (Err(Errno::NOSPC | Errno::DQUOT | Errno::XDEV), Warrant::Locked(proof)) => {
+            return delete_in_place(root, proof).map(|()| Left::Deleted);
         }
-        Err(Errno::NOENT) => return Ok(Left::Gone),
-        Err(error) => {
+        (Err(Errno::NOENT), _) => return Ok(Left::Gone),
+        (Err(error), _) => {
             let reason = io::Error::from(error);
             return Err(Problem::new(root.entry_path(key), "cannot rename to the trash", reason));
         }
@@ -166,11 +172,13 @@ fn leave(root: &Root, warrant: Warrant, entry: &Entry) -> Result<Left, Problem> 
     let left_behind = view::glance(root, key)?
         .is_some_and(|now| now.identity == entry.identity || now.state == State::Sealed);
     if left_behind {
-        if matches!(warrant, Warrant::Forced(_)) {
-            let problem = "its name is still there after the rename, and it is in use";
-            return Err(Problem::new(root.entry_path(key), "cannot remove", problem));
+        match &warrant {
+            Warrant::Locked(proof) => delete_in_place(root, proof)?,
+            Warrant::Forced(..) => {
+                let problem = "its name is still there after the rename, and it is in use";
+                return Err(Problem::new(root.entry_path(key), "cannot remove", problem));
+            }
         }
-        delete_in_place(root, key)?;
     }
     drop(warrant);
     Ok(Left::Trashed(trash))
@@ -207,7 +215,9 @@ fn is_unsealed(root: &Root, entry: &Entry) -> bool {
     })
 }
 
-fn delete_in_place(root: &Root, key: Key) -> Result<(), Problem> {
+/// Takes the lock itself as proof: who reads a pinned entry must not see it go piece by piece.
+fn delete_in_place(root: &Root, proof: &Exclusive) -> Result<(), Problem> {
+    let key = proof.key();
     unseal(root, key)?;
     let name = CString::new(key.to_hex()).unwrap_or_default();
     delete_tree(root.fd(), &name, &root.entry_path(key), &mut Buffer::new())
