@@ -56,11 +56,9 @@ impl<'a> Directory<'a> {
         entry_path: &'a Path,
         name: &'static str,
     ) -> Result<Option<Self>, Problem> {
-        match fd::open_dir(entry, name) {
-            Ok(fd) => Ok(Some(Self { fd, entry_path, name })),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-            Err(error) => Err(Problem::new(entry_path.join(name), "cannot open", error)),
-        }
+        let found = fd::find_dir(entry, name)
+            .map_err(|error| Problem::new(entry_path.join(name), "cannot open", error))?;
+        Ok(found.map(|fd| Self { fd, entry_path, name }))
     }
 
     /// The file's name as faults carry it, relative to the entry.

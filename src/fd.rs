@@ -23,6 +23,19 @@ pub(crate) fn open_dir<P: Arg + Copy>(parent: impl AsFd, name: P) -> rustix::io:
     }
 }
 
+/// Opens the directory `name` in `parent` like [`open_dir`]; `None` where there is no directory of that
+/// name (any more), something else included.
+pub(crate) fn find_dir<P: Arg + Copy>(
+    parent: impl AsFd,
+    name: P,
+) -> rustix::io::Result<Option<OwnedFd>> {
+    match open_dir(parent, name) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// `lstat` of `name` in `parent`.
 pub(crate) fn stat<P: Arg + Copy>(parent: impl AsFd, name: P) -> rustix::io::Result<Stat> {
     let parent = parent.as_fd();

@@ -257,9 +257,9 @@ pub(crate) fn entry(
     let unreadable =
         |path: PathBuf, e: Errno| Problem::new(path, "cannot read", io::Error::from(e));
     for _ in 0..TRIES {
-        let top = match fd::open_dir(root.fd(), &*name) {
-            Ok(top) => top,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Health::Absent),
+        let top = match fd::find_dir(root.fd(), &*name) {
+            Ok(Some(top)) => top,
+            Ok(None) => return Ok(Health::Absent),
             Err(error) => return Err(unreadable(path, error)),
         };
         let identity = match rustix::fs::fstat(&top) {
@@ -306,14 +306,12 @@ fn check(
         Err(error) => return Err(unreadable(path.join(layout::COMPLETE), error)),
     }
     let mut video = Video::default();
-    match fd::open_dir(top, layout::VIDEO) {
-        Ok(fd) => {
-            walk::walk(fd, buffer, &mut video)
-                .map_err(|failure| failure.problem(&path.join(layout::VIDEO), "cannot read"))?;
-            video.read_playlists(top, path)?;
-        }
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-        Err(error) => return Err(unreadable(path.join(layout::VIDEO), error)),
+    let directory = fd::find_dir(top, layout::VIDEO)
+        .map_err(|error| unreadable(path.join(layout::VIDEO), error))?;
+    if let Some(fd) = directory {
+        walk::walk(fd, buffer, &mut video)
+            .map_err(|failure| failure.problem(&path.join(layout::VIDEO), "cannot read"))?;
+        video.read_playlists(top, path)?;
     }
     let init = format!("{}/{}", layout::VIDEO, layout::INIT);
     match video.init {

@@ -298,10 +298,8 @@ pub(crate) struct Glance {
 pub(crate) fn glance(root: &Root, key: Key) -> Result<Option<Glance>, Problem> {
     let unreadable =
         |e: Errno| Problem::new(root.entry_path(key), "cannot read", io::Error::from(e));
-    let top = match fd::open_dir(root.fd(), &*key.to_string()) {
-        Ok(top) => top,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
+    let Some(top) = fd::find_dir(root.fd(), &*key.to_string()).map_err(unreadable)? else {
+        return Ok(None);
     };
     let stat = rustix::fs::fstat(&top).map_err(unreadable)?;
     let state = match fd::stat(&top, layout::COMPLETE) {
@@ -317,11 +315,7 @@ pub(crate) fn look(root: &Root, key: Key, buffer: &mut Buffer) -> Result<Option<
     let name = key.to_string();
     let unreadable =
         |e: Errno| Problem::new(root.entry_path(key), "cannot read", io::Error::from(e));
-    let top = match fd::open_dir(root.fd(), &*name) {
-        Ok(top) => top,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-    };
+    let Some(top) = fd::find_dir(root.fd(), &*name).map_err(unreadable)? else { return Ok(None) };
     let mut tally = Tally::default();
     let opened = rustix::fs::fstat(&top).map_err(unreadable)?;
     let walked = walk::walk(top, buffer, &mut tally);
@@ -355,11 +349,8 @@ pub(crate) fn measure(
     buffer: &mut Buffer,
 ) -> Result<Option<Trash>, Problem> {
     let path = || root.path().join(root::os_name(name.to_bytes()));
-    let top = match fd::open_dir(root.fd(), name) {
-        Ok(top) => top,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-        Err(error) => return Err(Problem::new(path(), "cannot read", io::Error::from(error))),
-    };
+    let unreadable = |e: Errno| Problem::new(path(), "cannot read", io::Error::from(e));
+    let Some(top) = fd::find_dir(root.fd(), name).map_err(unreadable)? else { return Ok(None) };
     let mut tally = Tally::default();
     walk::walk(top, buffer, &mut tally)
         .map_err(|failure| failure.problem(&path(), "cannot read"))?;

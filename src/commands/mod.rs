@@ -129,7 +129,8 @@ impl Context<'_> {
         Bar::new(self.global.quiet)
     }
 
-    /// Prints the report in the form that was asked for too.
+    /// Prints the report in the form that was asked for, its warnings and problems on standard error,
+    /// and says how the run ended.
     fn finish(&self, root: &Root, report: &impl Report) -> Result<Exit, Stop> {
         let Global { json, quiet, verbose, .. } = *self.global;
         let exit = complain(report);

@@ -235,6 +235,15 @@ fn waiting_for_the_other_maintainer_ends() {
 fn waiting_for_the_other_maintainer_is_rewarded() {
     let cache = pair();
     let other = cache.other_maintainer();
+    let mut waiting = start_waiting(&cache);
+    assert!(cache.has("a") && cache.has("b"));
+    other.kill();
+    assert!(waiting.wait().unwrap().success());
+    assert!(!cache.has("a") && !cache.has("b"));
+}
+
+/// A sweep that waits for another maintainer.
+fn start_waiting(cache: &TestCache) -> Child {
     let mut waiting = cache
         .command([&SWEEP[..], &["--wait", "1h"]].concat())
         .process()
@@ -242,10 +251,7 @@ fn waiting_for_the_other_maintainer_is_rewarded() {
         .spawn()
         .unwrap();
     wait_until_open(&mut waiting, ".maintenance.lock");
-    assert!(cache.has("a") && cache.has("b"));
-    other.kill();
-    assert!(waiting.wait().unwrap().success());
-    assert!(!cache.has("a") && !cache.has("b"));
+    waiting
 }
 
 /// Returns once the process has a file of this name open.
@@ -306,13 +312,7 @@ fn a_lock_held_for_an_instant_is_no_pin() {
 fn ages_and_events_count_from_the_end_of_the_wait() {
     let cache = pair();
     let other = cache.other_maintainer();
-    let mut waiting = cache
-        .command([&SWEEP[..], &["--wait", "1h"]].concat())
-        .process()
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_until_open(&mut waiting, ".maintenance.lock");
+    let mut waiting = start_waiting(&cache);
     thread::sleep(Duration::from_secs(2));
     let released = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     other.kill();

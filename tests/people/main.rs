@@ -14,3 +14,15 @@ mod metrics;
 mod removals;
 mod stats;
 mod terminals;
+
+use common::{Age, Size, TestCache};
+
+/// One entry that can go, one that is in use, one that was abandoned and one that is being written.
+fn mixed() -> TestCache {
+    TestCache::new()
+        .sealed("a", 1536.mib(), 79.hours())
+        .sealed("b", 20.mib(), 26.hours())
+        .partial("p", 7.mib(), 49.hours())
+        .partial("w", 9.mib(), 2.minutes())
+        .pinned("b")
+}

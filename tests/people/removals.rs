@@ -1,15 +1,7 @@
 //! What the removing commands say to people and to journald.
 
 use crate::common::{Age, Size, TestCache, pin_name};
-
-fn cache() -> TestCache {
-    TestCache::new()
-        .sealed("a", 1536.mib(), 79.hours())
-        .sealed("b", 20.mib(), 26.hours())
-        .partial("p", 7.mib(), 49.hours())
-        .partial("w", 9.mib(), 2.minutes())
-        .pinned("b")
-}
+use crate::mixed;
 
 /// Process numbers are the kernel's choice.
 fn without_pids(text: &str) -> String {
@@ -26,7 +18,7 @@ const SWEEP: [&str; 5] = ["sweep", "--max-size", "30M", "--min-budget", "0"];
 
 #[test]
 fn a_dry_sweep_says_would_everywhere_and_what_would_be_freed() {
-    let run = cache();
+    let run = mixed();
     let run = run.run([&SWEEP[..], &["-n", "-v"]].concat()).success().untouched().no_stderr();
     assert_eq!(
         without_pids(&run.stdout()),
@@ -43,7 +35,7 @@ would free 1.51 GiB (2 entries), would leave 29 MiB (2 entries), budget 30 MiB; 
 
 #[test]
 fn a_sweep_says_one_line_an_eviction_and_then_what_it_came_to() {
-    let cache = cache().trash("old");
+    let cache = mixed().trash("old");
     let run = cache.run(SWEEP).success().removed(["a", "p"]).no_stderr();
     assert_eq!(
         run.stdout(),
@@ -58,7 +50,7 @@ freed 1.51 GiB (2 entries), left 29 MiB (2 entries), budget 30 MiB; \
 
 #[test]
 fn a_limit_that_is_not_met_says_by_how_much_and_what_stands_in_the_way() {
-    let cache = cache();
+    let cache = mixed();
     let run = cache.run(["sweep", "--max-size", "10M", "--min-budget", "0", "--best-effort"]);
     let run = run.code(3).removed(["a", "p"]).kept(["b", "w"]);
     assert!(run.stdout().contains("budget 10 MiB exceeded by 19 MiB; in use 20 MiB"), "{run}");
@@ -68,8 +60,8 @@ fn a_limit_that_is_not_met_says_by_how_much_and_what_stands_in_the_way() {
 
 #[test]
 fn quiet_says_warnings_and_errors_only() {
-    cache().run([&["-q"], &SWEEP[..]].concat()).success().no_stdout().no_stderr();
-    let run = cache();
+    mixed().run([&["-q"], &SWEEP[..]].concat()).success().no_stdout().no_stderr();
+    let run = mixed();
     let run =
         run.run(["-q", "sweep", "--max-size", "10M", "--min-budget", "0"]).code(3).no_stdout();
     assert_eq!(run.stderr().lines().count(), 1, "{run}");
@@ -77,7 +69,7 @@ fn quiet_says_warnings_and_errors_only() {
 
 #[test]
 fn quiet_says_in_a_line_what_a_finding_is() {
-    let cache = cache();
+    let cache = mixed();
     let b = crate::common::key("b");
     let run = cache.run(["-q", "invalidate", &b, &crate::common::key("no")]).code(3).no_stdout();
     assert_eq!(run.stderr(), format!("hls-cache: warning: 1 entry left in use: {b}\n"));
@@ -91,7 +83,7 @@ fn quiet_says_in_a_line_what_a_finding_is() {
 
 #[test]
 fn orphans_say_what_they_were() {
-    let run = cache();
+    let run = mixed();
     let run = run.run(["gc-orphans", "-v"]).success().removed_only(["p"]).no_stderr();
     let said = run.stdout();
     assert!(said.starts_with("kept    6100000000000000"), "{said}");
@@ -102,7 +94,7 @@ fn orphans_say_what_they_were() {
 
 #[test]
 fn the_summary_describes_what_is_left() {
-    let cache = cache();
+    let cache = mixed();
     let run = cache.run(["invalidate", "--all", "--force"]).success();
     let left = "left 9 MiB (1 entry); being written 9 MiB (1 entry)\n";
     assert!(run.stdout().ends_with(left), "{run}");
@@ -110,7 +102,7 @@ fn the_summary_describes_what_is_left() {
 
 #[test]
 fn an_entry_left_because_it_is_in_use_says_by_whom() {
-    let cache = cache();
+    let cache = mixed();
     let run =
         cache.run(["invalidate", &crate::common::key("b"), &crate::common::key("no")]).code(3);
     assert_eq!(
@@ -138,7 +130,7 @@ fn who_pinned_an_entry_only_after_the_plan_is_named_too() {
 
 #[test]
 fn what_is_spared_because_a_limit_cannot_be_met_is_not_said_to_be_within_it() {
-    let cache = cache();
+    let cache = mixed();
     let run = cache.run(["sweep", "-v", "--max-size", "10M", "--min-budget", "0"]);
     let run = run.code(3).kept(["a", "b", "w", "p"]);
     assert!(!run.stdout().contains("within the limits"), "{run}");

@@ -1,15 +1,7 @@
 //! What `stats` says to people.
 
 use crate::common::{Age, Size, TestCache, key};
-
-fn mixed() -> TestCache {
-    TestCache::new()
-        .sealed("a", 1536.mib(), 79.hours())
-        .sealed("b", 20.mib(), 26.hours())
-        .partial("p", 7.mib(), 49.hours())
-        .partial("w", 9.mib(), 2.minutes())
-        .pinned("b")
-}
+use crate::mixed;
 
 /// Process numbers are the kernel's choice, and the disk is the machine's.
 fn golden(text: &str) -> String {
