@@ -44,13 +44,13 @@ use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_O
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::events::{self, Event, EventKind};
-use crate::evict::{self, Look, Removal};
+use crate::evict::Remover;
 use crate::fd;
 use crate::key::{self, EmptySource, Key, KeyInputs};
 use crate::layout;
 use crate::lock::{self, Held, READER_PATIENCE};
 use crate::maintain::{self, Options, Outcome, Refused};
-use crate::plan::{Policy, Reason, Sweep, Which};
+use crate::plan::{Fate, Policy, Protection, Sweep, Which};
 use crate::problem::Problem;
 use crate::root::Root;
 use crate::stats::Stats;
@@ -259,7 +259,10 @@ impl Pin {
         let Self { root, key, held, .. } = self;
         // Closed, not upgraded: a failed upgrade would lose it all the same.
         drop(held);
-        finish(&root, verify::remove_if_damaged(&root, key, checks, &mut Buffer::new()))
+        let mut remover = Remover::new(&root, &());
+        let buffer = &mut Buffer::new();
+        let result = verify::remove_if_damaged(&mut remover, &root, key, checks, buffer);
+        finish(&root, remover, result.map(drop))
     }
 }
 
@@ -303,32 +306,34 @@ impl Writer {
         let written = rustix::fs::fstat(&directory)
             .map_err(|e| Problem::new(root.entry_path(key), "cannot read", io::Error::from(e)))?;
         drop(held);
-        let removal = evict::remove(&root, key, None, &mut || {
-            Ok(match view::look(&root, key, &mut Buffer::new())? {
-                None => Look::Gone,
-                Some(entry)
-                    if entry.state == State::Partial
-                        && entry.identity == view::identity(&written) =>
-                {
-                    Look::Remove(entry)
-                }
-                Some(_) => Look::Keep(Reason::Changed),
-            })
-        });
-        finish(&root, removal).map(|_| ())
+        let mut remover = Remover::new(&root, &());
+        let result = remove_partial(&mut remover, &root, key, view::identity(&written));
+        finish(&root, remover, result).map(|_| ())
     }
 }
 
+/// Removes the entry if it still is that directory, and nobody sealed it.
+fn remove_partial(
+    remover: &mut Remover<'_>,
+    root: &Root,
+    key: Key,
+    identity: (u64, u64),
+) -> Result<(), Fate> {
+    let claim = remover.claim(key, None)?;
+    let entry = view::look(root, key, &mut Buffer::new())?.ok_or(Fate::Absent)?;
+    if entry.state == State::Sealed || entry.identity != identity {
+        return Err(Fate::Kept(Protection::Changed));
+    }
+    remover.take_out(claim, &entry)
+}
+
 /// Deletes what a removal left in the trash; whether the entry is gone.
-fn finish(root: &Root, removal: Removal) -> Result<bool, Problem> {
-    match removal {
-        Removal::Removed { trash, .. } => {
-            let trash: Vec<_> = trash.into_iter().collect();
-            evict::delete_trash(root, &trash, &()).into_iter().collect::<Result<(), Problem>>()?;
-            Ok(true)
-        }
-        Removal::Gone => Ok(true),
-        Removal::Kept(_) => Ok(false),
-        Removal::Failed(problem) => Err(problem),
+fn finish(root: &Root, remover: Remover<'_>, result: Result<(), Fate>) -> Result<bool, Problem> {
+    let deleted = remover.finish();
+    match (result, deleted.problems.into_iter().next()) {
+        (Ok(()), Some(problem)) | (Err(Fate::Failed(problem)), _) => Err(problem),
+        (Ok(()) | Err(Fate::Absent), None) => Ok(true),
+        (Err(Fate::Denied(denied)), _) => Err(denied.problem(root)),
+        (Err(_), _) => Ok(false),
     }
 }

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::fs;
-use std::os::fd::AsRawFd;
 
 use crate::escape::Escaped;
 use crate::fd;
 use crate::key::Key;
 use crate::layout;
+use crate::mounts::{Device, MountTable};
 use crate::root::Root;
 
 /// A process that holds a pin.
@@ -64,30 +64,14 @@ pub(crate) fn of_pins(root: &Root, keys: &[Key]) -> Vec<Vec<Holder>> {
     inodes.into_iter().map(|inode| inode.map(of_inode).unwrap_or_default()).collect()
 }
 
-/// A device number's major and minor part.
-type Device = (u32, u32);
-
 /// The numbers by which the kernel may call the root's device in its lists of locks: stat's, and, since
 /// btrfs and overlayfs tell stat another one, mountinfo's.
 fn devices(root: &Root) -> Vec<Device> {
     let stat = rustix::fs::fstat(root.fd()).ok();
     let of_stat = stat.map(|stat| (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev)));
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", root.fd().as_raw_fd()));
-    let info = info.unwrap_or_default();
-    let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
-    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let of_mount = mount.and_then(|mount| mounted_device(&table, mount.trim()));
+    let table = MountTable::read().unwrap_or_default();
+    let of_mount = table.of(root.fd()).map(|mount| mount.device);
     of_stat.into_iter().chain(of_mount).collect()
-}
-
-/// The device of the mount whose id is `mount`: `36 35 98:0 / /srv rw - ext4 /dev/a rw`.
-fn mounted_device(table: &[u8], mount: &str) -> Option<Device> {
-    let line = table
-        .split(|&byte| byte == b'\n')
-        .find(|line| line.split(|&byte| byte == b' ').next() == Some(mount.as_bytes()))?;
-    let device = std::str::from_utf8(line.split(|&byte| byte == b' ').nth(2)?).ok()?;
-    let (major, minor) = device.split_once(':')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// A held flock, as a line of `/proc/locks` or of a `fdinfo` file has it.
@@ -154,15 +138,6 @@ mod tests {
         ] {
             assert_eq!(Lock::parse(line), None, "{line}");
         }
-    }
-
-    #[test]
-    fn a_device_is_that_of_the_mount() {
-        let table =
-            b"36 35 98:0 / /srv rw - ext4 /dev/a rw\n3 35 0:51 /\xff /b rw - btrfs b rw\n\n";
-        assert_eq!(mounted_device(table, "3"), Some((0, 51)));
-        assert_eq!(mounted_device(table, "35"), None);
-        assert_eq!(mounted_device(table, ""), None);
     }
 
     #[test]

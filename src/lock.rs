@@ -66,13 +66,18 @@ pub(crate) struct Held {
 pub(crate) struct Exclusive {
     key: Key,
     /// `None` under rule 5: the pin cannot exist, so nobody holds it.
-    _held: Option<Held>,
+    held: Option<Held>,
 }
 
 impl Exclusive {
     /// The entry this is the proof for.
     pub(crate) fn key(&self) -> Key {
         self.key
+    }
+
+    /// Whether it is a lock, and not just that nobody can have one.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.is_some()
     }
 }
 
@@ -97,7 +102,7 @@ impl NoSpace {
     /// Tries for the lock once more. Never answers `NoSpace`: still no room is nobody's pin.
     pub(crate) fn settle(self, root: &Root) -> Result<Claim, Problem> {
         Ok(match claim(root, self.0)? {
-            Claim::NoSpace(NoSpace(key)) => Claim::Locked(Exclusive { key, _held: None }),
+            Claim::NoSpace(NoSpace(key)) => Claim::Locked(Exclusive { key, held: None }),
             claim => claim,
         })
     }
@@ -107,7 +112,7 @@ impl NoSpace {
 pub(crate) fn claim(root: &Root, key: Key) -> Result<Claim, Problem> {
     let name = layout::pin(key);
     match acquire(root, &name, Hold::Exclusive, PATIENCE, Missing::Create) {
-        Ok(Acquired::Held(held)) => Ok(Claim::Locked(Exclusive { key, _held: Some(held) })),
+        Ok(Acquired::Held(held)) => Ok(Claim::Locked(Exclusive { key, held: Some(held) })),
         Ok(Acquired::Refused | Acquired::Missing) => Ok(Claim::Pinned),
         Err(Failure::Create(Errno::NOSPC | Errno::DQUOT)) => Ok(Claim::NoSpace(NoSpace(key))),
         Err(failure) => Err(failure.problem(root, &name)),

@@ -1,23 +1,24 @@
 //! The one pipeline of the removing commands: look, plan, act, and what came of it.
 
 use std::collections::HashSet;
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::events::{Event, EventKind, Journal};
-use crate::evict::{self, Look, Removal};
+use crate::evict::{self, Denied, Remover};
 use crate::holders;
 use crate::key::Key;
 use crate::lock;
+use crate::notice::Notice;
 use crate::plan::{
-    self, Candidate, Fate, Limit, Plan, Policy, Reason, Settled, Sweep, Totals, Which,
+    self, Cause, Fate, Forced, Plan, Policy, Protection, Shield, Step, Sweep, Totals, Unmet, Which,
 };
 use crate::problem::Problem;
 use crate::progress::Progress;
-use crate::root::{Root, Space};
-use crate::units::{human_size, unix_seconds};
-use crate::view::{self, CacheView, Entry, Glance, Pin, State};
+use crate::root::{self, Root, Space};
+use crate::units::unix_seconds;
+use crate::view::{self, CacheView, Entry, Pin, State};
 use crate::walk::Buffer;
 
 /// How a run is carried out.
@@ -67,56 +68,36 @@ pub struct Decision {
     /// What the view knew of it; `None` where it could not be read, or is not there.
     pub entry: Option<Entry>,
     /// What became of it.
-    pub action: Action,
-    /// Why; `None` for an entry that nothing asked to go, and that nothing protects.
-    pub reason: Option<Reason>,
-    /// Whether it was its turn: removed, or would have been but for the reason.
-    pub considered: bool,
+    pub fate: Fate,
 }
 
-/// What became of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// It is gone.
-    Removed,
-    /// A dry run spared it.
-    WouldRemove,
-    /// It stays.
-    Kept,
-    /// It was to go, and could not be removed.
-    Failed,
-    /// There is none.
-    Absent,
-}
-
-impl Action {
-    /// The stable name, as in JSON.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Removed => "removed",
-            Self::WouldRemove => "would-remove",
-            Self::Kept => "kept",
-            Self::Failed => "failed",
-            Self::Absent => "absent",
-        }
-    }
+/// What kind of run it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Down to limits.
+    #[default]
+    Sweep,
+    /// What dead encodes left.
+    Orphans,
+    /// What the user named.
+    Invalidate,
 }
 
 /// What a run did, or in a dry run would do.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Outcome {
+    /// What it was for.
+    pub kind: Kind,
     /// Whether it was a dry run.
     pub dry_run: bool,
-    /// Whether the user named what was to go, instead of a limit or an age.
-    pub is_invalidation: bool,
     /// The readable entries before.
     pub before: Totals,
     /// The readable entries after.
     pub after: Totals,
     /// Of those after, the pinned.
     pub pinned: Totals,
-    /// Of those after, the ones being written and not pinned.
+    /// Of those after, the ones being encoded and not pinned.
     pub writing: Totals,
     /// How many entries were removed.
     pub removed: u64,
@@ -129,15 +110,17 @@ pub struct Outcome {
     /// The limits in force, of `sweep`.
     pub limits: Option<Limits>,
     /// The limits that are still exceeded.
-    pub unmet: Vec<Limit>,
-    /// Nothing was evicted for `--max-size`, because what cannot go fills it alone.
+    pub unmet: Vec<Unmet>,
+    /// Nothing was evicted for `max_size`, because what cannot go fills it alone.
     pub gave_up: bool,
     /// Leftovers of dead removers, deleted; of a dry run: to be deleted.
     pub reaped: u64,
     /// What the user should know.
-    pub warnings: Vec<String>,
-    /// What could not be read, locked or removed.
+    pub notices: Vec<Notice>,
+    /// What could not be read, locked or removed, besides what the decisions say.
     pub problems: Vec<Problem>,
+    /// Trash that this process may not delete.
+    pub denied_trash: Vec<Denied>,
 }
 
 /// The limits of a sweep, as numbers.
@@ -154,16 +137,28 @@ pub struct Limits {
 }
 
 impl Outcome {
-    /// Whether an entry that was asked for was left because it is pinned.
-    pub fn left_pinned(&self) -> bool {
-        self.decisions.iter().any(Decision::is_left_pinned)
+    /// The entries that the user asked to go and that stay because somebody uses or changed them; of
+    /// other runs none, which say what they left by their limits.
+    pub fn left_in_use(&self) -> impl Iterator<Item = &Decision> {
+        let is_invalidation = self.kind == Kind::Invalidate;
+        self.decisions.iter().filter(move |decision| {
+            let Fate::Kept(protection) = decision.fate else { return false };
+            is_invalidation && !matches!(protection, Protection::Mounted | Protection::Error)
+        })
     }
-}
 
-impl Decision {
-    /// Whether it was its turn and it was left because it is pinned.
-    pub fn is_left_pinned(&self) -> bool {
-        self.considered && self.action == Action::Kept && self.reason == Some(Reason::Pinned)
+    /// Whether something could not be read, locked or removed.
+    pub fn has_failed(&self) -> bool {
+        let failed = |decision: &Decision| decision.fate.has_failed();
+        !self.problems.is_empty()
+            || !self.denied_trash.is_empty()
+            || self.decisions.iter().any(failed)
+    }
+
+    /// Whether a run without failures still has something to say: a limit that is not met, or an entry
+    /// that was asked for and is in use.
+    pub fn has_finding(&self) -> bool {
+        !self.unmet.is_empty() || self.left_in_use().next().is_some()
     }
 }
 
@@ -184,18 +179,20 @@ pub fn run(
     now: SystemTime,
     progress: &dyn Progress,
 ) -> Result<Outcome, Refused> {
-    let is_invalidation = matches!(policy, Policy::Invalidate { .. });
-    let mut outcome = Outcome { dry_run: options.dry_run, is_invalidation, ..Outcome::default() };
-    let has_manners = !is_invalidation;
+    let kind = match policy {
+        Policy::Sweep(_) => Kind::Sweep,
+        Policy::Orphans { .. } => Kind::Orphans,
+        Policy::Invalidate { .. } => Kind::Invalidate,
+    };
+    let mut outcome = Outcome { dry_run: options.dry_run, kind, ..Outcome::default() };
+    let has_manners = kind != Kind::Invalidate;
     let began = Instant::now();
     let mut maintenance = None;
     if has_manners && !options.dry_run {
         match lock::maintenance(root, options.wait) {
             Ok(Some(held)) => maintenance = Some(held),
             Ok(None) => return Err(Refused::Busy),
-            Err(problem) => {
-                outcome.warnings.push(format!("going on without the maintenance lock: {problem}"));
-            }
+            Err(problem) => outcome.notices.push(Notice::NoMaintenanceLock(problem)),
         }
         reap(root, &mut outcome, progress)?;
     }
@@ -203,32 +200,34 @@ pub fn run(
     // Ages count from when the wait for another maintainer was over.
     let now = now.checked_add(began.elapsed()).unwrap_or(now);
     let view = CacheView::scan(root, progress)?;
-    let space = needs_space(policy).then(|| root.space()).transpose()?.map(|space| {
-        // What a dry run leaves in the trash, the real run would have deleted by now.
-        let trash = view.trash.iter().filter(|_| options.dry_run);
-        let trash = trash.fold(0_u64, |sum, trash| sum.saturating_add(trash.allocated_bytes));
-        Space { available: space.available.saturating_add(trash), ..space }
-    });
-    if options.dry_run && has_manners {
-        outcome.reaped = view.trash.len() as u64;
+    if has_manners && options.dry_run {
+        foresee_reaping(root, &view, &mut outcome);
     }
-    let mut plan = Plan::new(&view, policy, now, space);
+    let mut plan = Plan::new(&view, policy, now, space_for(policy, options, root, &view)?);
     let order = Order { root, policy, options, now };
-    let mut actor =
-        Actor { order, buffer: Buffer::new(), trash: Vec::new(), journal: Journal::new(root) };
-    while let Some(candidate) = plan.next_candidate() {
-        let settled = actor.act(&view.entries[candidate.index], &candidate, &mut outcome);
-        plan.settle(&candidate, settled);
+    let mut actor = Actor {
+        order,
+        buffer: Buffer::new(),
+        remover: Remover::new(root, progress),
+        journal: Journal::new(root),
+    };
+    while let Some(step) = plan.next_step() {
+        match step {
+            Step::Remove(candidate) => {
+                let entry = &view.entries[candidate.index()];
+                let fate = actor.remove(entry, candidate.cause());
+                plan.settle(candidate, fate);
+            }
+            Step::MeasureSpace => actor.measure_space(&mut plan, &mut outcome),
+        }
     }
-    actor.finish(&mut outcome, progress);
+    if needs_space(policy) && !options.dry_run {
+        // What the file system says at the end, not what was planned.
+        actor.measure_space(&mut plan, &mut outcome);
+    }
+    actor.finish(&mut outcome);
     drop(maintenance);
-
-    outcome.unmet = plan.unmet();
-    outcome.gave_up = plan.gave_up();
-    if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
-        reread_free_space(root, sweep, &mut outcome);
-    }
-    outcome.summarise(&order, &view, &plan, space);
+    outcome.summarise(&order, &view, &plan);
     Ok(outcome)
 }
 
@@ -236,9 +235,31 @@ fn needs_space(policy: &Policy) -> bool {
     matches!(policy, Policy::Sweep(Sweep { min_free: Some(_), .. }))
 }
 
+/// The file system's space, if it matters; a dry run counts as free what a real one would have deleted
+/// from the trash by now.
+fn space_for(
+    policy: &Policy,
+    options: Options,
+    root: &Root,
+    view: &CacheView,
+) -> Result<Space, Problem> {
+    if !needs_space(policy) {
+        return Ok(Space::default());
+    }
+    let Space { total, available, free } = root.space()?;
+    let trash = view.trash.iter().filter(|_| options.dry_run);
+    let trash = trash.fold(0_u64, |sum, trash| sum.saturating_add(trash.allocated_bytes));
+    Ok(Space {
+        total,
+        available: available.saturating_add(trash),
+        free: free.saturating_add(trash),
+    })
+}
+
 /// Deletes what dead removers left.
 fn reap(root: &Root, outcome: &mut Outcome, progress: &dyn Progress) -> Result<(), Refused> {
-    let trash = view::Listing::read(root)?.trash;
+    let mut trash = view::Listing::read(root)?.trash;
+    trash.retain(|name| may_delete_trash(root, name, outcome));
     for deleted in evict::delete_trash(root, &trash, progress) {
         match deleted {
             Ok(()) => outcome.reaped += 1,
@@ -248,19 +269,21 @@ fn reap(root: &Root, outcome: &mut Outcome, progress: &dyn Progress) -> Result<(
     Ok(())
 }
 
-/// The free space after the deletions is what the file system says, not what was planned.
-fn reread_free_space(root: &Root, sweep: &Sweep, outcome: &mut Outcome) {
-    let Some(keep) = sweep.min_free else { return };
-    // Not a reason to fail: the reading is then a little old.
-    let _ = root.sync();
-    match root.space() {
-        Ok(space) => {
-            outcome.unmet.retain(|&limit| limit != Limit::MinFree);
-            if space.available < keep.target(space.total) {
-                outcome.unmet.push(Limit::MinFree);
-            }
+/// What [`reap`] would come to.
+fn foresee_reaping(root: &Root, view: &CacheView, outcome: &mut Outcome) {
+    for trash in &view.trash {
+        let may_delete = may_delete_trash(root, &trash.name, outcome);
+        outcome.reaped += u64::from(may_delete);
+    }
+}
+
+fn may_delete_trash(root: &Root, name: &CStr, outcome: &mut Outcome) -> bool {
+    match evict::check_may_delete(root, root::os_name(name.to_bytes())) {
+        Err(Fate::Denied(denied)) => {
+            outcome.denied_trash.push(denied);
+            false
         }
-        Err(problem) => outcome.problems.push(problem),
+        _ => true,
     }
 }
 
@@ -268,54 +291,55 @@ fn reread_free_space(root: &Root, sweep: &Sweep, outcome: &mut Outcome) {
 struct Actor<'a> {
     order: Order<'a>,
     buffer: Buffer,
-    /// What has left its name, with the bytes that deleting it frees.
-    trash: Vec<(CString, u64)>,
+    remover: Remover<'a>,
     journal: Journal<'a>,
 }
 
 impl Actor<'_> {
-    fn act(&mut self, planned: &Entry, candidate: &Candidate, outcome: &mut Outcome) -> Settled {
-        let (Order { root, policy, options, now }, buffer) = (self.order, &mut self.buffer);
-        if options.dry_run {
-            outcome.removed += 1;
-            outcome.freed_bytes = outcome.freed_bytes.saturating_add(planned.bytes);
-            return Settled::Removed;
-        }
-        let force = match policy {
-            Policy::Invalidate { force, .. } => *force,
-            _ => None,
-        };
-        let removal = evict::remove(root, planned.key, force, &mut || match policy {
-            Policy::Invalidate { which: Which::All, .. } => {
-                look_unwritten(root, planned.key, now, buffer)
-            }
-            Policy::Invalidate { .. } => look_present(root, planned.key, buffer),
-            Policy::Sweep(_) | Policy::Orphans { .. } => look_as_planned(root, planned, buffer),
-        });
-        match removal {
-            Removal::Removed { entry, trash } => {
-                outcome.removed += 1;
-                match trash {
-                    Some(name) => self.trash.push((name, entry.bytes)),
-                    None => outcome.freed_bytes = outcome.freed_bytes.saturating_add(entry.bytes),
-                }
-                self.log(candidate.reason, &entry);
-                Settled::Removed
-            }
-            Removal::Gone => Settled::Gone,
-            Removal::Kept(reason) => Settled::Kept(reason),
-            Removal::Failed(problem) => {
-                outcome.failed += 1;
-                outcome.problems.push(problem);
-                Settled::Failed
-            }
+    fn remove(&mut self, planned: &Entry, cause: Cause) -> Fate {
+        match self.try_remove(planned, cause) {
+            Ok(()) => Fate::Removed(cause),
+            Err(fate) => fate,
         }
     }
 
-    fn log(&mut self, reason: Reason, entry: &Entry) {
-        let kind = match reason {
-            Reason::Orphan => EventKind::Orphan,
-            Reason::Invalidated => EventKind::Invalidate,
+    fn try_remove(&mut self, planned: &Entry, cause: Cause) -> Result<(), Fate> {
+        let Order { root, options, .. } = self.order;
+        evict::check_may_delete(root, planned.key.to_string())?;
+        if options.dry_run {
+            return Ok(());
+        }
+        let claim = self.remover.claim(planned.key, self.force())?;
+        let entry = self.look_again(planned)?;
+        self.remover.take_out(claim, &entry)?;
+        self.log(&entry, cause);
+        Ok(())
+    }
+
+    fn force(&self) -> Option<Forced> {
+        match self.order.policy {
+            Policy::Invalidate { force, .. } => *force,
+            _ => None,
+        }
+    }
+
+    /// The entry as it is under the lock, if it is still to go.
+    fn look_again(&mut self, planned: &Entry) -> Result<Entry, Fate> {
+        let Order { root, policy, now, .. } = self.order;
+        if !matches!(policy, Policy::Invalidate { .. }) {
+            return look_as_planned(root, planned, &mut self.buffer);
+        }
+        let entry = view::look(root, planned.key, &mut self.buffer)?.ok_or(Fate::Absent)?;
+        match policy.shield().protection(&entry, now) {
+            Some(protection) => Err(Fate::Kept(protection)),
+            None => Ok(entry),
+        }
+    }
+
+    fn log(&mut self, entry: &Entry, cause: Cause) {
+        let kind = match cause {
+            Cause::Orphan => EventKind::Orphan,
+            Cause::Invalidated => EventKind::Invalidate,
             _ => EventKind::Evict,
         };
         let event = Event {
@@ -327,176 +351,170 @@ impl Actor<'_> {
         self.journal.append(event);
     }
 
-    /// Deletes what has left its name, which makes room for what the log had none for.
-    fn finish(self, outcome: &mut Outcome, progress: &dyn Progress) {
-        let (names, bytes): (Vec<CString>, Vec<u64>) = self.trash.into_iter().unzip();
-        for (deleted, bytes) in
-            evict::delete_trash(self.order.root, &names, progress).into_iter().zip(bytes)
-        {
-            match deleted {
-                Ok(()) => outcome.freed_bytes = outcome.freed_bytes.saturating_add(bytes),
-                Err(problem) => outcome.problems.push(problem),
-            }
+    /// Frees what was removed, and tells the plan how much space there is then. A dry run believes that
+    /// everything comes back.
+    fn measure_space(&mut self, plan: &mut Plan<'_>, outcome: &mut Outcome) {
+        let Order { root, options, .. } = self.order;
+        if options.dry_run {
+            return plan.measured(plan.expected_space());
         }
-        outcome.warnings.extend(self.journal.finish().map(|problem| problem.to_string()));
+        self.remover.empty_trash();
+        // Failing is no reason to stop: the reading is then a little old.
+        let _ = root.sync();
+        let space = root.space().unwrap_or_else(|problem| {
+            outcome.problems.push(problem);
+            plan.expected_space()
+        });
+        plan.measured(space);
+    }
+
+    /// Deletes what has left its name, which makes room for what the log had none for.
+    fn finish(self, outcome: &mut Outcome) {
+        let deleted = self.remover.finish();
+        outcome.freed_bytes = deleted.freed_bytes;
+        outcome.problems.extend(deleted.problems);
+        outcome.notices.extend(self.journal.finish().map(Notice::NotLogged));
     }
 }
 
 /// The second look of `sweep` and `gc-orphans`: removed only if it is as it was planned. Without it,
 /// measured, thousands of entries were evicted right after a hit.
-fn look_as_planned(root: &Root, planned: &Entry, buffer: &mut Buffer) -> Result<Look, Problem> {
-    let Some(glance) = view::glance(root, planned.key)? else { return Ok(Look::Gone) };
-    let Glance { identity, last_used, state } = glance;
-    if (identity, last_used, state) != (planned.identity, planned.last_used, planned.state) {
-        return Ok(Look::Keep(Reason::Changed));
+fn look_as_planned(root: &Root, planned: &Entry, buffer: &mut Buffer) -> Result<Entry, Fate> {
+    let now = view::glance(root, planned.key)?.ok_or(Fate::Absent)?;
+    let as_planned = view::Glance {
+        identity: planned.identity,
+        last_used: planned.last_used,
+        state: planned.state,
+    };
+    if now != as_planned {
+        return Err(Fate::Kept(Protection::Changed));
     }
-    if state == State::Sealed {
-        return Ok(Look::Remove(planned.clone()));
+    if planned.state == State::Sealed {
+        return Ok(planned.clone());
     }
     // The whole entry is read again: segments do not move its directory's mtime.
-    Ok(match view::look(root, planned.key, buffer)? {
-        None => Look::Gone,
-        Some(entry) if (entry.identity, entry.last_written) == (identity, planned.last_written) => {
-            Look::Remove(entry)
-        }
-        Some(_) => Look::Keep(Reason::Changed),
-    })
-}
-
-/// The second look of `invalidate`: whatever is there goes.
-fn look_present(root: &Root, key: Key, buffer: &mut Buffer) -> Result<Look, Problem> {
-    Ok(view::look(root, key, buffer)?.map_or(Look::Gone, Look::Remove))
-}
-
-/// The second look of `invalidate --all`: what is being written by now stays.
-fn look_unwritten(
-    root: &Root,
-    key: Key,
-    now: SystemTime,
-    buffer: &mut Buffer,
-) -> Result<Look, Problem> {
-    Ok(match look_present(root, key, buffer)? {
-        Look::Remove(entry) if plan::is_writing(&entry, plan::MIN_AGE, now) => {
-            Look::Keep(Reason::Writing)
-        }
-        look => look,
-    })
+    let entry = view::look(root, planned.key, buffer)?.ok_or(Fate::Absent)?;
+    if (entry.identity, entry.last_written) != (planned.identity, planned.last_written) {
+        return Err(Fate::Kept(Protection::Changed));
+    }
+    Ok(entry)
 }
 
 impl Outcome {
-    fn summarise(
-        &mut self,
-        order: &Order<'_>,
-        view: &CacheView,
-        plan: &Plan<'_>,
-        space: Option<Space>,
-    ) {
+    fn summarise(&mut self, order: &Order<'_>, view: &CacheView, plan: &Plan<'_>) {
         let Order { root, policy, options, now } = *order;
-        let entries = &view.entries;
-        self.before = Totals::of(entries);
+        self.before = Totals::of(&view.entries);
         self.after = plan.left();
-        let is_left = |&index: &usize| !matches!(plan.fate(index), Fate::Removed(_) | Fate::Gone);
-        let (pinned, free): (Vec<usize>, Vec<usize>) =
-            (0..entries.len()).filter(is_left).partition(|&index| {
-                matches!(entries[index].pin, Pin::Held(_))
-                    || plan.fate(index) == Fate::Kept(Reason::Pinned)
-            });
-        self.pinned = Totals::of(pinned.iter().map(|&index| &entries[index]));
-        self.writing = Totals::of(
-            free.iter()
-                .map(|&index| &entries[index])
-                .filter(|entry| plan::is_writing(entry, policy.min_age(), now)),
-        );
-        self.decide(root, view, plan, policy);
-        self.find_late_holders(root);
+        self.gave_up = plan.gave_up();
+        self.unmet = plan.unmet();
         if let Policy::Sweep(sweep) = policy {
             self.limits = Some(Limits {
                 max_size: sweep.max_size,
                 max_entries: sweep.max_entries,
-                min_free: sweep.min_free.zip(space).map(|(keep, space)| keep.target(space.total)),
+                min_free: plan.min_free_target(),
                 older_than: sweep.older_than,
             });
         }
+        self.decide(view, plan, policy);
+        self.find_late_holders(root);
+        self.add_up(view, plan, policy, now);
         self.problems.extend(view.problems.iter().cloned());
         self.problems.extend(view.unreadable.iter().map(|unreadable| unreadable.problem.clone()));
-        self.warnings.extend(view.warnings(root, now));
-        if !self.is_invalidation && !options.ages_given {
-            self.warnings.extend(self.blind_removals(now));
+        self.notices.extend(view.notices(root, now));
+        if self.kind == Kind::Invalidate {
+            self.fail_mounted(root);
         }
-        self.warn_unmet();
+        let unseen = self.unseen_uses(now);
+        if unseen > 0 && self.kind != Kind::Invalidate && !options.ages_given {
+            self.notices.push(Notice::UnseenUse(unseen));
+        }
+        self.notices.extend(self.unmet.iter().copied().map(Notice::Unmet));
     }
 
-    fn decide(&mut self, root: &Root, view: &CacheView, plan: &Plan<'_>, policy: &Policy) {
-        let named: Option<&[Key]> = match policy {
-            Policy::Invalidate { which: Which::Keys(keys), .. } => Some(keys),
+    /// Says of every entry that the run was about what became of it.
+    fn decide(&mut self, view: &CacheView, plan: &Plan<'_>, policy: &Policy) {
+        let named: Option<HashSet<Key>> = match policy {
+            Policy::Invalidate { which: Which::Keys(keys), .. } => {
+                Some(keys.iter().copied().collect())
+            }
             _ => None,
         };
+        let is_invalidation = self.kind == Kind::Invalidate;
+        let is_wanted = |key: &Key| named.as_ref().is_none_or(|keys| keys.contains(key));
         // Whether it would have been the turn of what cannot be judged: not if nothing had to go.
-        let considered =
-            named.is_some() || plan.fates().any(|(_, fate, _)| fate != Fate::Untouched);
-        let unjudged = |key: Key, action, reason| Decision {
-            key,
-            entry: None,
-            action,
-            reason: Some(reason),
-            considered,
+        let is_turn =
+            is_invalidation || plan.order().iter().any(|&index| plan.fate(index).is_turn());
+        let unjudged = |protection| {
+            if is_turn { Fate::Kept(protection) } else { Fate::Untouched(Some(protection)) }
         };
-        let wanted = |key: &Key| named.is_none_or(|keys| keys.contains(key));
-        for unreadable in view.unreadable.iter().filter(|u| wanted(&u.key)) {
-            let action = if named.is_some() { Action::Failed } else { Action::Kept };
-            self.failed += u64::from(action == Action::Failed);
-            self.decisions.push(unjudged(unreadable.key, action, Reason::Error));
-        }
-        for &key in view.mounted.iter().filter(|key| wanted(key)) {
-            self.decisions.push(unjudged(key, Action::Kept, Reason::Mounted));
-            if named.is_some() {
-                self.problems.push(view::mount_in_the_way(root, key));
-            }
-        }
-        for (index, fate, protection) in plan.fates() {
-            let entry = &view.entries[index];
-            let (action, reason) = match fate {
-                Fate::Untouched => (Action::Kept, protection),
-                // A pin that cannot be asked: the user who named the entry asked in vain.
-                Fate::Kept(Reason::Error) if named.is_some() => {
-                    self.failed += 1;
-                    (Action::Failed, Some(Reason::Error))
-                }
-                Fate::Kept(reason) => (Action::Kept, Some(reason)),
-                Fate::Removed(reason) if self.dry_run => (Action::WouldRemove, Some(reason)),
-                Fate::Removed(reason) => (Action::Removed, Some(reason)),
-                Fate::Failed => (Action::Failed, Some(Reason::Error)),
-                // Somebody else's removal; only a user who named the entry is told.
-                Fate::Gone if named.is_none() => continue,
-                Fate::Gone => (Action::Absent, None),
-            };
-            let considered = !matches!(fate, Fate::Untouched);
-            let entry = Some(entry.clone()).filter(|_| action != Action::Absent);
+        for unreadable in view.unreadable.iter().filter(|u| is_wanted(&u.key)) {
             self.decisions.push(Decision {
-                key: view.entries[index].key,
-                entry,
-                action,
-                reason,
-                considered,
+                key: unreadable.key,
+                entry: None,
+                fate: unjudged(Protection::Error),
             });
         }
+        for &key in view.mounted.iter().filter(|key| is_wanted(key)) {
+            self.decisions.push(Decision { key, entry: None, fate: unjudged(Protection::Mounted) });
+        }
+        for &index in plan.order() {
+            let (entry, fate) = (&view.entries[index], plan.fate(index));
+            let is_absent = fate == Fate::Absent;
+            // Somebody else's removal; only a user who named the entry is told.
+            if is_absent && named.is_none() {
+                continue;
+            }
+            let known = Some(entry.clone()).filter(|_| !is_absent);
+            self.decisions.push(Decision { key: entry.key, entry: known, fate });
+        }
         let mut known: HashSet<Key> = self.decisions.iter().map(|decision| decision.key).collect();
-        for &key in named.unwrap_or_default() {
-            if known.insert(key) {
-                self.decisions.push(Decision {
-                    key,
-                    entry: None,
-                    action: Action::Absent,
-                    reason: None,
-                    considered: true,
-                });
+        if let Policy::Invalidate { which: Which::Keys(keys), .. } = policy {
+            for &key in keys.iter().filter(|&&key| known.insert(key)) {
+                self.decisions.push(Decision { key, entry: None, fate: Fate::Absent });
             }
         }
+    }
+
+    fn add_up(&mut self, view: &CacheView, plan: &Plan<'_>, policy: &Policy, now: SystemTime) {
+        let is_invalidation = self.kind == Kind::Invalidate;
+        // That the user named an entry, or forced it, does not make it any less used.
+        let shield = if is_invalidation { Shield::default() } else { policy.shield() };
+        for (index, entry) in view.entries.iter().enumerate() {
+            let fate = plan.fate(index);
+            if fate.has_left() {
+                continue;
+            }
+            let totals = match fate.protection().or_else(|| shield.protection(entry, now)) {
+                Some(Protection::Pinned) => &mut self.pinned,
+                Some(Protection::Writing) => &mut self.writing,
+                _ => continue,
+            };
+            totals.add(entry.bytes, entry.allocated_bytes);
+        }
+        let count = |is: &dyn Fn(&Fate) -> bool| {
+            self.decisions.iter().filter(|decision| is(&decision.fate)).count() as u64
+        };
+        self.removed = count(&|fate| matches!(fate, Fate::Removed(_)));
+        self.failed = count(&|fate| {
+            fate.has_failed() || (is_invalidation && *fate == Fate::Kept(Protection::Error))
+        });
+        if self.dry_run {
+            self.freed_bytes = self.before.bytes.saturating_sub(self.after.bytes);
+        }
+    }
+
+    /// What is mounted in an entry is a failure for the user who asked for the entry to go, whenever it
+    /// was mounted; other runs skip it.
+    fn fail_mounted(&mut self, root: &Root) {
+        self.notices.retain(|notice| !matches!(notice, Notice::Mounted(_)));
+        let mounted = self.decisions.iter().filter(|d| d.fate == Fate::Kept(Protection::Mounted));
+        self.problems.extend(mounted.map(|decision| view::mount_in_the_way(root, decision.key)));
     }
 
     /// Names the holders of what was found pinned only when it was its turn, if they still hold it.
     fn find_late_holders(&mut self, root: &Root) {
-        let pinned = self.decisions.iter_mut().filter(|d| d.reason == Some(Reason::Pinned));
+        let is_pinned = |d: &&mut Decision| d.fate == Fate::Kept(Protection::Pinned);
+        let pinned = self.decisions.iter_mut().filter(is_pinned);
         let late: Vec<&mut Entry> =
             pinned.filter_map(|d| d.entry.as_mut()).filter(|e| e.pin == Pin::Free).collect();
         let keys: Vec<Key> = late.iter().map(|entry| entry.key).collect();
@@ -505,92 +523,10 @@ impl Outcome {
         }
     }
 
-    /// Without lockfiles nobody can tell who is watching.
-    fn blind_removals(&self, now: SystemTime) -> Option<String> {
-        let blind = self.decisions.iter().filter(|decision| {
-            matches!(decision.action, Action::Removed | Action::WouldRemove)
-                && decision.entry.as_ref().is_some_and(|entry| plan::is_perhaps_watched(entry, now))
-        });
-        let count = blind.count();
-        (count > 0).then(|| {
-            format!(
-                "{count} {entries} to remove, used or written in the last 4 h, came from a daemon that takes no \
-                 locks, so it cannot be seen who is watching; protect recent entries with --keep-recent or --min-age",
-                entries = if count == 1 { "entry" } else { "entries" }
-            )
-        })
+    /// Of the removed entries, those that somebody may be watching: without lockfiles nobody can tell.
+    fn unseen_uses(&self, now: SystemTime) -> u64 {
+        let removed = self.decisions.iter().filter(|d| matches!(d.fate, Fate::Removed(_)));
+        let unseen = removed.filter_map(|decision| decision.entry.as_ref());
+        unseen.filter(|entry| plan::is_perhaps_watched(entry, now)).count() as u64
     }
-
-    /// Says of each limit that is still exceeded by how much, and what stands in the way.
-    fn warn_unmet(&mut self) {
-        let (would, stay) =
-            if self.dry_run { ("would not be", "would stay") } else { ("is not", "stay") };
-        let limits = self.limits.unwrap_or_default();
-        let in_the_way = self.in_the_way();
-        for limit in &self.unmet {
-            let what = match limit {
-                Limit::MaxSize => format!(
-                    "--max-size {} {would} met: {} {stay}",
-                    human_size(limits.max_size.unwrap_or(0)),
-                    human_size(self.after.bytes)
-                ),
-                Limit::MaxEntries => format!(
-                    "--max-entries {} {would} met: {} {stay}",
-                    limits.max_entries.unwrap_or(0),
-                    self.after.entries
-                ),
-                Limit::MinFree => {
-                    format!("--min-free {} {would} met", human_size(limits.min_free.unwrap_or(0)))
-                }
-                Limit::OlderThan => continue,
-            };
-            let way_out = if *limit == Limit::MaxSize && self.gave_up {
-                "; what is in use or being written fills it alone, so nothing is evicted for it: \
-                 --best-effort evicts what can go"
-            } else {
-                ""
-            };
-            self.warnings.push(format!("{what}{in_the_way}{way_out}"));
-        }
-    }
-
-    fn in_the_way(&self) -> String {
-        let mut parts = Vec::new();
-        for reason in [
-            Reason::Error,
-            Reason::Mounted,
-            Reason::Pinned,
-            Reason::Writing,
-            Reason::Recent,
-            Reason::Changed,
-        ] {
-            let kept: Vec<&Decision> = self
-                .decisions
-                .iter()
-                .filter(|d| d.considered && d.reason == Some(reason) && d.action != Action::Absent)
-                .collect();
-            if !kept.is_empty() {
-                parts.push(format!("{} {reason} ({})", kept.len(), name_some(&kept)));
-            }
-        }
-        if parts.is_empty() { String::new() } else { format!("; kept: {}", parts.join(", ")) }
-    }
-}
-
-/// The first few keys, with who holds them.
-fn name_some(decisions: &[&Decision]) -> String {
-    /// As many as fit a line of a terminal with the rest of the warning.
-    const NAMED: usize = 3;
-    let mut names: Vec<String> = decisions
-        .iter()
-        .take(NAMED)
-        .map(|decision| match decision.entry.as_ref().map(|entry| &entry.pin) {
-            Some(Pin::Held(holders)) => format!("{}{}", decision.key, holders::by_whom(holders)),
-            _ => decision.key.to_string(),
-        })
-        .collect();
-    if decisions.len() > NAMED {
-        names.push(format!("{} more", decisions.len() - NAMED));
-    }
-    names.join(", ")
 }

@@ -4,12 +4,13 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
 use crate::key::Key;
+use crate::mounts::MountTable;
 use crate::problem::Problem;
 
 /// An open cache root.
@@ -23,12 +24,15 @@ pub struct Root {
 }
 
 /// Space on the root's file system, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
     /// The file system's size: `f_blocks × f_frsize`.
     pub total: u64,
-    /// What an ordinary user could still write: `f_bavail × f_frsize`.
+    /// What an ordinary user could still write: `f_bavail × f_frsize`. Stays 0 while what is kept for
+    /// root is used up.
     pub available: u64,
+    /// What is not used, what is kept for root included: `f_bfree × f_frsize`.
+    pub free: u64,
 }
 
 impl Root {
@@ -72,6 +76,7 @@ impl Root {
         Ok(Space {
             total: vfs.f_blocks.saturating_mul(vfs.f_frsize),
             available: vfs.f_bavail.saturating_mul(vfs.f_frsize),
+            free: vfs.f_bfree.saturating_mul(vfs.f_frsize),
         })
     }
 
@@ -80,67 +85,14 @@ impl Root {
         rustix::fs::syncfs(&self.fd)
     }
 
-    /// The names in the root with something mounted on or under them, from mountinfo: device
-    /// numbers do not tell bind mounts of the same file system.
+    /// The names in the root with something mounted on or under them.
     pub(crate) fn mounted(&self) -> Result<HashSet<OsString>, Problem> {
-        const MOUNTINFO: &str = "/proc/self/mountinfo";
-        let table = std::fs::read(MOUNTINFO)
-            .map_err(|e| Problem::new(MOUNTINFO, "cannot read what is mounted", e))?;
-        Ok(mounted_under(&table, &self.path))
+        let table = MountTable::read()?;
+        Ok(table.names_under(&self.path, table.of(&self.fd)).into_iter().collect())
     }
-}
-
-/// First component below `root` of every mount point in the mountinfo `table`.
-fn mounted_under(table: &[u8], root: &Path) -> HashSet<OsString> {
-    table
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| line.split(|&byte| byte == b' ').nth(4))
-        .filter_map(|point| {
-            let point = PathBuf::from(OsString::from_vec(unescape(point)));
-            let below = point.strip_prefix(root).ok()?;
-            Some(below.components().next()?.as_os_str().to_owned())
-        })
-        .collect()
-}
-
-/// Undoes mountinfo's `\040` for the bytes that would break its lines.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&byte, tail)) = rest.split_first() {
-        let octal = (byte == b'\\')
-            .then(|| tail.get(..3))
-            .flatten()
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        bytes.push(octal.unwrap_or(byte));
-        rest = if octal.is_some() { &tail[3..] } else { tail };
-    }
-    bytes
 }
 
 /// A name as the table of mounts has it.
 pub(crate) fn os_name(name: &[u8]) -> &std::ffi::OsStr {
     std::ffi::OsStr::from_bytes(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mounts_on_and_under_a_name_are_found_and_neighbours_are_not() {
-        let table = b"36 35 98:0 / /srv/my\\040cache/aaaa rw - ext4 /dev/a rw\n\
-            37 35 98:0 / /srv/my\\040cache/bbbb/video/deep rw - ext4 /dev/a rw\n\
-            38 35 98:0 / /srv/my\\040cache2/cccc rw - ext4 /dev/a rw\n\
-            39 35 98:0 / /srv/my\\040cache rw - ext4 /dev/a rw\n\
-            garbage\n";
-        let mounted = mounted_under(table, Path::new("/srv/my cache"));
-        assert_eq!(mounted, HashSet::from(["aaaa".into(), "bbbb".into()]));
-    }
-
-    #[test]
-    fn a_stray_backslash_stays() {
-        assert_eq!(unescape(b"a\\134b\\9\\04"), b"a\\b\\9\\04");
-    }
 }

@@ -1,13 +1,15 @@
 //! What is in the cache, added up.
 
+use std::ffi::CString;
 use std::time::SystemTime;
 
 use crate::events::Summary;
-use crate::plan::{self, MIN_AGE, Totals};
+use crate::notice::Notice;
+use crate::plan::{Protection, Shield, Totals};
 use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::root::{Root, Space};
-use crate::view::{CacheView, Entry, Pin, State, Trash};
+use crate::view::{CacheView, Entry, State, Trash};
 
 /// What is in the cache.
 #[derive(Clone, Debug)]
@@ -25,12 +27,12 @@ pub struct Stats {
     pub files: u64,
     /// The entries that somebody uses.
     pub pinned: Totals,
-    /// The partial entries that nobody pins and that were written to within [`MIN_AGE`].
+    /// The partial entries that nobody pins and that were written to within [`crate::plan::MIN_AGE`].
     pub writing: Totals,
     /// Removed entries whose files are still there.
     pub trash: Totals,
-    /// Names in the root that are nobody's here.
-    pub foreign: u64,
+    /// The names in the root that are nobody's here, sorted.
+    pub foreign: Vec<CString>,
     /// Entries that could not be read in full; they count towards nothing.
     pub unreadable: u64,
     /// Entries with something mounted on or under them; never looked into.
@@ -40,7 +42,7 @@ pub struct Stats {
     /// The event log.
     pub events: Summary,
     /// What the user should know.
-    pub warnings: Vec<String>,
+    pub notices: Vec<Notice>,
     /// What could not be read.
     pub problems: Vec<Problem>,
 }
@@ -49,7 +51,7 @@ impl Stats {
     /// Looks at the whole cache. Fails only where the root itself cannot be read.
     pub fn gather(root: &Root, now: SystemTime, progress: &dyn Progress) -> Result<Self, Problem> {
         let view = CacheView::scan(root, progress)?;
-        let warnings = view.warnings(root, now);
+        let notices = view.notices(root, now);
         let CacheView { entries, unreadable, mounted, trash, foreign, mut problems, .. } = view;
         let unreadable_entries = unreadable.len() as u64;
         problems.extend(unreadable.into_iter().map(|unreadable| unreadable.problem));
@@ -58,14 +60,15 @@ impl Stats {
             Summary::default()
         });
         let of = |is: &dyn Fn(&Entry) -> bool| Totals::of(entries.iter().filter(|entry| is(entry)));
-        let is_pinned = |entry: &Entry| matches!(entry.pin, Pin::Held(_));
+        let shield = Shield::default();
+        let kept = |reason| of(&|entry| shield.protection(entry, now) == Some(reason));
         Ok(Self {
             totals: Totals::of(&entries),
             sealed: of(&|entry| entry.state == State::Sealed),
             partial: of(&|entry| entry.state == State::Partial),
             files: entries.iter().map(|entry| entry.files).sum(),
-            pinned: of(&is_pinned),
-            writing: of(&|entry| !is_pinned(entry) && plan::is_writing(entry, MIN_AGE, now)),
+            pinned: kept(Protection::Pinned),
+            writing: kept(Protection::Writing),
             trash: total(&trash),
             foreign,
             unreadable: unreadable_entries,
@@ -73,7 +76,7 @@ impl Stats {
             // Beside the point: a report without it is still whole.
             space: root.space().ok(),
             events,
-            warnings,
+            notices,
             problems,
             entries,
         })

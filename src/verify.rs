@@ -11,18 +11,19 @@ use rustix::io::Errno;
 
 use crate::deep;
 use crate::events::{Event, EventKind, Journal};
-use crate::evict::{self, Look, Removal};
+use crate::evict::{self, Remover};
 use crate::fault::{Fault, FaultCode};
 use crate::fd;
 use crate::key::Key;
 use crate::layout;
+use crate::notice::Notice;
 use crate::parallel;
-use crate::plan::Reason;
+use crate::plan::{Cause, Fate, Protection};
 use crate::problem::Problem;
 use crate::progress::{Progress, Task};
 use crate::root::Root;
 use crate::units::unix_seconds;
-use crate::view::{self, Listing, State};
+use crate::view::{self, Entry, Listing, State};
 use crate::walk::{self, Buffer, Step, Visitor};
 
 /// How thoroughly to verify.
@@ -59,19 +60,6 @@ impl Health {
     }
 }
 
-/// What `--fix` did about a damaged entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fix {
-    /// Removed.
-    Removed,
-    /// Somebody else had removed it.
-    Gone,
-    /// Left, and why.
-    Kept(Reason),
-    /// Removing it failed; the problem is among the verification's.
-    Failed,
-}
-
 /// What was found of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -79,8 +67,8 @@ pub struct Verdict {
     pub key: Key,
     /// Its state.
     pub health: Health,
-    /// What was done about it; `None` if nothing was asked or needed.
-    pub fix: Option<Fix>,
+    /// What became of it; `None` if nothing was asked or needed.
+    pub fate: Option<Fate>,
 }
 
 /// Which entries to verify.
@@ -108,7 +96,7 @@ pub struct Verification {
     /// Number of entries that are not sealed.
     pub unsealed: u64,
     /// What the user should know.
-    pub warnings: Vec<String>,
+    pub notices: Vec<Notice>,
     /// What could not be read, locked or removed.
     pub problems: Vec<Problem>,
 }
@@ -121,7 +109,7 @@ impl Verification {
 
     /// Number of entries that were removed.
     pub fn removed(&self) -> u64 {
-        self.count(|verdict| verdict.fix == Some(Fix::Removed))
+        self.count(|verdict| matches!(verdict.fate, Some(Fate::Removed(_))))
     }
 
     /// Whether there is damage, or a named entry that is unsealed or absent.
@@ -141,6 +129,7 @@ pub fn run(
 ) -> Result<Verification, Problem> {
     let listing = Listing::read(root)?;
     let mut verification = Verification::default();
+    verification.notices.extend(listing.no_entries(root));
     let is_named = matches!(selection, Selection::Keys(_));
     let is_selected = |key: &Key| match selection {
         Selection::All => true,
@@ -148,11 +137,10 @@ pub fn run(
         Selection::Subset { part, of } => key.as_u64() % of == part - 1,
     };
     for &key in listing.mounted.iter().filter(|key| is_selected(key)) {
-        let problem = view::mount_in_the_way(root, key);
         if is_named {
-            verification.problems.push(problem);
+            verification.problems.push(view::mount_in_the_way(root, key));
         } else {
-            verification.warnings.push(problem.to_string());
+            verification.notices.push(Notice::Mounted(root.entry_path(key)));
         }
     }
     let keys = match selection {
@@ -179,7 +167,7 @@ pub fn run(
                 let is_unsealed = health == Health::Unsealed;
                 verification.unsealed += u64::from(is_unsealed);
                 if is_named || !is_unsealed {
-                    verification.verdicts.push(Verdict { key, health, fix: None });
+                    verification.verdicts.push(Verdict { key, health, fate: None });
                 }
             }
             Err(problem) => verification.problems.push(problem),
@@ -199,48 +187,46 @@ fn remove_damaged(
     progress: &dyn Progress,
 ) {
     let mut buffer = Buffer::new();
-    let mut trash = Vec::new();
+    let mut remover = Remover::new(root, progress);
     let mut journal = Journal::new(root);
     for verdict in &mut verification.verdicts {
         if !matches!(verdict.health, Health::Damaged(_)) {
             continue;
         }
         let key = verdict.key;
-        verdict.fix = Some(match remove_if_damaged(root, key, checks, &mut buffer) {
-            Removal::Removed { entry, trash: left } => {
-                trash.extend(left);
+        let result = remove_if_damaged(&mut remover, root, key, checks, &mut buffer);
+        verdict.fate = Some(match result {
+            Ok(entry) => {
                 let time = unix_seconds(now);
                 let bytes = Some(entry.bytes);
                 journal.append(Event { time, kind: EventKind::Invalidate, key, bytes });
-                Fix::Removed
+                Fate::Removed(Cause::Damaged)
             }
-            Removal::Gone => Fix::Gone,
-            Removal::Kept(reason) => Fix::Kept(reason),
-            Removal::Failed(problem) => {
-                verification.problems.push(problem);
-                Fix::Failed
-            }
+            Err(fate) => fate,
         });
     }
-    let deleted = evict::delete_trash(root, &trash, progress);
-    verification.problems.extend(deleted.into_iter().filter_map(Result::err));
-    verification.warnings.extend(journal.finish().map(|problem| problem.to_string()));
+    verification.problems.extend(remover.finish().problems);
+    verification.notices.extend(journal.finish().map(Notice::NotLogged));
 }
 
-/// Removes `key` if, seen under the lock, it is still damaged.
+/// Removes `key` if, seen under the lock, it is still damaged; as it was then.
 pub(crate) fn remove_if_damaged(
+    remover: &mut Remover<'_>,
     root: &Root,
     key: Key,
     checks: Checks,
     buffer: &mut Buffer,
-) -> Removal {
-    evict::remove(root, key, None, &mut || {
-        Ok(match entry(root, key, checks, buffer)? {
-            Health::Damaged(_) => view::look(root, key, buffer)?.map_or(Look::Gone, Look::Remove),
-            Health::Healthy | Health::Unsealed => Look::Keep(Reason::Changed),
-            Health::Absent => Look::Gone,
-        })
-    })
+) -> Result<Entry, Fate> {
+    evict::check_may_delete(root, key.to_string())?;
+    let claim = remover.claim(key, None)?;
+    match entry(root, key, checks, buffer)? {
+        Health::Damaged(_) => {}
+        Health::Healthy | Health::Unsealed => return Err(Fate::Kept(Protection::Changed)),
+        Health::Absent => return Err(Fate::Absent),
+    }
+    let entry = view::look(root, key, buffer)?.ok_or(Fate::Absent)?;
+    remover.take_out(claim, &entry)?;
+    Ok(entry)
 }
 
 /// Verifies one entry.

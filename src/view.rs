@@ -14,6 +14,7 @@ use crate::holders::{self, Holder};
 use crate::key::Key;
 use crate::layout::{self, RootName};
 use crate::lock;
+use crate::notice::Notice;
 use crate::parallel;
 use crate::problem::Problem;
 use crate::progress::{Progress, Task};
@@ -107,8 +108,10 @@ pub struct CacheView {
     pub mounted: Vec<Key>,
     /// Leftover trash.
     pub trash: Vec<Trash>,
-    /// Number of names in the root that are nobody's here.
-    pub foreign: u64,
+    /// The names in the root that are nobody's here, sorted.
+    pub foreign: Vec<CString>,
+    /// That this may not be a cache at all.
+    pub no_entries: Option<Notice>,
     /// How long the look took: a hit meanwhile sets a time that late.
     pub took: Duration,
     /// What else failed: pins that could not be probed, trash that could not be read.
@@ -123,7 +126,9 @@ pub(crate) struct Listing {
     pub(crate) trash: Vec<CString>,
     pins: HashSet<Key>,
     writers: HashSet<Key>,
-    foreign: u64,
+    foreign: Vec<CString>,
+    /// What maintainers make in any directory that they take for a cache.
+    own: Vec<CString>,
 }
 
 impl Listing {
@@ -136,10 +141,35 @@ impl Listing {
         let mut names = Names { listing: Self::default(), mounted };
         walk::walk(top, &mut Buffer::new(), &mut names)
             .map_err(|failure| failure.problem(root.path(), "cannot read the cache root"))?;
-        names.listing.entries.sort_unstable();
-        names.listing.mounted.sort_unstable();
-        names.listing.trash.sort_unstable();
-        Ok(names.listing)
+        Ok(names.listing.sorted())
+    }
+
+    /// In order, and each name once: one that is removed and created again while the directory is read
+    /// can be read twice.
+    fn sorted(mut self) -> Self {
+        for keys in [&mut self.entries, &mut self.mounted] {
+            keys.sort_unstable();
+            keys.dedup();
+        }
+        for names in [&mut self.trash, &mut self.foreign, &mut self.own] {
+            names.sort_unstable();
+            names.dedup();
+        }
+        self
+    }
+
+    /// Says where the root has names, but nothing that only a cache has. Lockfiles of entries and trash
+    /// stay behind when all entries are gone; the maintenance lock and the log do not count, because the
+    /// tool makes them wherever it is told to sweep.
+    pub(crate) fn no_entries(&self, root: &Root) -> Option<Notice> {
+        let is_cache = !self.entries.is_empty()
+            || !self.mounted.is_empty()
+            || !self.trash.is_empty()
+            || !self.pins.is_empty()
+            || !self.writers.is_empty();
+        let name = self.foreign.first().or(self.own.first()).filter(|_| !is_cache)?;
+        let name = root::os_name(name.to_bytes()).into();
+        Some(Notice::NoEntries { root: root.path().into(), name })
     }
 }
 
@@ -171,11 +201,13 @@ impl Visitor for Names {
             (RootName::Pin(key), kind) => {
                 // Whatever it is: a pin that is no lockfile means that the entry cannot be locked.
                 listing.pins.insert(key);
-                listing.foreign += u64::from(kind != FileType::RegularFile);
+                if kind != FileType::RegularFile {
+                    listing.foreign.push(name.to_owned());
+                }
             }
             (RootName::Write(key), FileType::RegularFile) => drop(listing.writers.insert(key)),
-            (RootName::Own, FileType::RegularFile) => {}
-            _ => listing.foreign += 1,
+            (RootName::Own, FileType::RegularFile) => listing.own.push(name.to_owned()),
+            _ => listing.foreign.push(name.to_owned()),
         }
         Ok(Step::Next)
     }
@@ -201,8 +233,13 @@ impl CacheView {
             parallel::map(&listing.trash, Buffer::new, |buffer, name| measure(root, name, buffer));
         progress.finish();
 
-        let mut view =
-            Self { mounted: listing.mounted, foreign: listing.foreign, ..Self::default() };
+        let no_entries = listing.no_entries(root);
+        let mut view = Self {
+            mounted: listing.mounted,
+            foreign: listing.foreign,
+            no_entries,
+            ..Self::default()
+        };
         let mut refused = Vec::new();
         for (key, (entry, pinned)) in listing.entries.iter().zip(looks) {
             match entry {
@@ -235,23 +272,18 @@ impl CacheView {
     }
 
     /// What about the view as a whole the user should know, at `now`.
-    pub fn warnings(&self, root: &Root, now: SystemTime) -> Vec<String> {
+    pub fn notices(&self, root: &Root, now: SystemTime) -> Vec<Notice> {
         /// A NAS's clock is off by seconds, which is not worth a warning.
         const SLACK: Duration = Duration::from_secs(60);
-        let mounted = self.mounted.iter().map(|&key| mount_in_the_way(root, key).to_string());
-        let mut warnings: Vec<String> = mounted.collect();
         let late = now.checked_add(SLACK + self.took).unwrap_or(now);
         let future = self.entries.iter().filter(|e| e.last_used.max(e.last_written) > late).count();
+        let mut notices: Vec<Notice> =
+            self.mounted.iter().map(|&key| Notice::Mounted(root.entry_path(key))).collect();
         if future > 0 {
-            let (have, count) = match future {
-                1 => ("entry has a time", "counts"),
-                _ => ("entries have times", "count"),
-            };
-            warnings.push(format!(
-                "{future} {have} in the future and {count} as used just now: check the clocks"
-            ));
+            notices.push(Notice::FutureTimes(future as u64));
         }
-        warnings
+        notices.extend(self.no_entries.clone());
+        notices
     }
 
     /// Asks again about every pin that refused a probe, all together, until their patience is over.
@@ -400,5 +432,33 @@ impl Visitor for Tally {
         let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK);
         self.allocated_bytes = self.allocated_bytes.saturating_add(allocated);
         Ok(Step::Next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    /// A name that is removed and created again while the directory is read can come twice.
+    #[test]
+    fn a_name_that_is_listed_twice_counts_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let fd = std::fs::File::open(directory.path()).unwrap();
+        let mounted = HashSet::from(["1111111111111111".into()]);
+        let mut names = Names { listing: Listing::default(), mounted };
+        for _ in 0..2 {
+            for name in [
+                c"0000000000000000",
+                c"1111111111111111",
+                c".trash.0000000000000000.0000000000000000",
+                c"foreign",
+            ] {
+                names.name(fd.as_fd(), 0, name, FileType::Directory).unwrap();
+            }
+        }
+        let listing = names.listing.sorted();
+        let counts = (listing.entries.len(), listing.mounted.len(), listing.trash.len());
+        assert_eq!((counts, listing.foreign.len()), ((1, 1, 1), 1));
     }
 }

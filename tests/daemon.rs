@@ -95,7 +95,7 @@ fn a_reader_and_a_writer_keep_their_entry_and_let_go_of_it() {
     assert_eq!(daemon.evict_everything().removed, 0);
     let reader = writer.seal().unwrap();
     assert_eq!(daemon.evict_everything().removed, 0);
-    assert!(daemon.cache.invalidate(vec![daemon.key], now()).unwrap().left_pinned());
+    assert!(daemon.cache.invalidate(vec![daemon.key], now()).unwrap().has_finding());
     drop(reader);
     assert_eq!(daemon.evict_everything().removed, 1);
     assert!(!daemon.exists());

@@ -15,6 +15,7 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use hls_cache::maintain::{self, Options, Outcome, Refused};
+use hls_cache::notice::Notice;
 use hls_cache::plan::Policy;
 use hls_cache::{Problem, Root};
 
@@ -133,7 +134,7 @@ impl Context<'_> {
     /// and says how the run ended.
     fn finish(&self, root: &Root, report: &impl Report) -> Result<Exit, Stop> {
         let Global { json, quiet, verbose, .. } = *self.global;
-        let exit = complain(report);
+        let exit = complain(root, report);
         if let Some(finding) = report.finding().filter(|_| quiet && !json) {
             report::complain("warning", &finding);
         }
@@ -153,14 +154,15 @@ impl Context<'_> {
 }
 
 /// Prints the report's warnings and problems on standard error, and says how the run ended.
-fn complain(report: &impl Report) -> Exit {
+fn complain(root: &Root, report: &impl Report) -> Exit {
     for warning in report.warnings() {
-        report::complain("warning", warning);
+        report::complain("warning", &warning);
     }
-    for problem in report.problems() {
+    let problems = report.problems(root.path());
+    for problem in &problems {
         report::complain("error", problem);
     }
-    let errors = if report.problems().is_empty() { Exit::Done } else { Exit::Error };
+    let errors = if problems.is_empty() { Exit::Done } else { Exit::Error };
     let finding = if report.has_finding() { Exit::Finding } else { Exit::Done };
     errors.max(finding)
 }
@@ -170,11 +172,11 @@ fn maintain(
     context: &Context<'_>,
     policy: &Policy,
     options: Options,
-    warnings: Vec<String>,
+    notices: Vec<Notice>,
 ) -> Result<(Root, Outcome), Stop> {
     let root = context.open_root()?;
     let mut outcome = maintain::run(&root, policy, options, context.now, &context.progress())?;
-    outcome.warnings.splice(0..0, warnings);
+    outcome.notices.splice(0..0, notices);
     Ok((root, outcome))
 }
 

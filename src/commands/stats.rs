@@ -44,11 +44,11 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> Result<Exit, Stop> {
     // A timer that writes a file has no reader for the rest, unless it is asked for.
     let is_asked_for = context.global.json || args.entries || args.histogram;
     if args.prometheus {
-        let exit = complain(&report);
+        let exit = complain(&root, &report);
         report::print(|out| metrics(&report, out)).map_err(output_failed)?;
         Ok(exit)
     } else if args.textfile.is_some() && !is_asked_for {
-        Ok(complain(&report))
+        Ok(complain(&root, &report))
     } else {
         context.finish(&root, &report)
     }

@@ -1,8 +1,9 @@
 //! `sweep`: evict down to the limits.
 
 use hls_cache::maintain::Options;
+use hls_cache::notice::Notice;
 use hls_cache::plan::{MIN_AGE, Policy, Sweep};
-use hls_cache::units::{Percent, Size, Span, human_size};
+use hls_cache::units::{Percent, Size, Span};
 
 use super::{Context, Stop, environment, maintain};
 use crate::cli::SweepArgs;
@@ -12,15 +13,11 @@ const KEEP_RECENT: &str = "HLS_CACHE_KEEP_RECENT";
 
 pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
     let mut warnings = Vec::new();
-    let args = with_environment(args, &mut warnings)?;
+    let args = with_environment(args)?;
     let Size(least) = args.min_budget;
     let max_size = args.max_size.map(|Size(budget)| {
         if budget < least {
-            warnings.push(format!(
-                "--max-size {} is raised to {}; --min-budget allows less",
-                human_size(budget),
-                human_size(least)
-            ));
+            warnings.push(Notice::RaisedBudget { given: budget, raised_to: least });
         }
         budget.max(least)
     });
@@ -30,6 +27,7 @@ pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
         max_size,
         low_water: args.low_water.unwrap_or(Percent::ALL),
         min_free: args.min_free,
+        min_budget: least,
         keep_recent: args.keep_recent.map_or_else(Default::default, |Span(age)| age),
         min_age: args.min_age.map_or(MIN_AGE, |Span(age)| age),
         best_effort: args.best_effort,
@@ -44,7 +42,7 @@ pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
 }
 
 /// Limits of the environment apply only when the command line names none.
-fn with_environment(mut args: SweepArgs, warnings: &mut Vec<String>) -> Result<SweepArgs, Stop> {
+fn with_environment(mut args: SweepArgs) -> Result<SweepArgs, Stop> {
     let names_none = |args: &SweepArgs| {
         args.max_size.is_none()
             && args.min_free.is_none()
@@ -54,14 +52,10 @@ fn with_environment(mut args: SweepArgs, warnings: &mut Vec<String>) -> Result<S
     if names_none(&args) {
         args.max_size = environment("HLS_CACHE_MAX_SIZE")?;
         args.min_free = environment("HLS_CACHE_MIN_FREE")?;
-        args.keep_recent =
-            args.keep_recent.map_or_else(|| environment(KEEP_RECENT), |age| Ok(Some(age)))?;
-    } else if args.keep_recent.is_none()
-        && std::env::var_os(KEEP_RECENT).is_some_and(|value| !value.is_empty())
-    {
-        // A protection must not go unnoticed.
-        warnings.push(format!("{KEEP_RECENT} does not apply, because the command line names a limit; give --keep-recent"));
     }
+    // A protection, not a limit: it applies whatever is named.
+    args.keep_recent =
+        args.keep_recent.map_or_else(|| environment(KEEP_RECENT), |age| Ok(Some(age)))?;
     if names_none(&args) {
         return Err(Stop::Usage(
             "no limit named: give --max-size, --min-free, --older-than or --max-entries".into(),

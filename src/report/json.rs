@@ -27,7 +27,8 @@ pub fn object(
     verbose: bool,
     now: SystemTime,
 ) -> io::Result<()> {
-    let mut object = envelope(command, root.path(), report.warnings(), report.problems());
+    let mut object =
+        envelope(command, root.path(), &report.warnings(), &report.problems(root.path()));
     object.extend(report.json(verbose, now));
     line(out, &Value::Object(object))
 }

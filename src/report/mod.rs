@@ -1,9 +1,11 @@
 //! Results as text, JSON and metrics: the only code that prints.
 #![allow(clippy::print_stderr, reason = "this is where diagnostics are printed")]
 
+mod account;
 mod draw;
 pub mod histogram;
 pub mod json;
+mod notice;
 pub mod outcome;
 pub mod progress;
 pub mod prometheus;
@@ -25,9 +27,9 @@ use self::terminal::Terminal;
 /// A result that can be shown.
 pub trait Report {
     /// What the user should know.
-    fn warnings(&self) -> &[String];
-    /// What could not be read, locked or removed.
-    fn problems(&self) -> &[Problem];
+    fn warnings(&self) -> Vec<String>;
+    /// What could not be read, locked or removed in the cache at `root`.
+    fn problems(&self, root: &Path) -> Vec<Problem>;
     /// Whether a run without problems still ends with 3.
     fn has_finding(&self) -> bool;
     /// What makes a run end with 3, in a line, where only the report for people says it: for those who

@@ -1,49 +1,46 @@
 //! What `sweep`, `gc-orphans` and `invalidate` did or would do: one report for the three.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::SystemTime;
 
 use hls_cache::Problem;
-use hls_cache::holders::by_whom;
-use hls_cache::maintain::{Action, Decision, Outcome};
-use hls_cache::plan::Reason;
+use hls_cache::maintain::{Decision, Kind, Outcome};
+use hls_cache::plan::{Cause, Fate, Protection, Unmet};
 use hls_cache::units::{age, human_size};
-use hls_cache::view::Pin;
 use serde_json::{Map, Value, json};
 
 use super::draw::name_some;
 use super::terminal::Colour;
-use super::{Report, Screen, count_entries, human_span, json as js};
+use super::{Report, Screen, account, count_entries, human_span, json as js, notice};
 
 impl Report for Outcome {
-    fn warnings(&self) -> &[String] {
-        &self.warnings
+    fn warnings(&self) -> Vec<String> {
+        self.notices.iter().map(|known| notice::of_outcome(known, self)).collect()
     }
 
-    fn problems(&self) -> &[Problem] {
-        &self.problems
+    fn problems(&self, root: &Path) -> Vec<Problem> {
+        let fates = self.decisions.iter().map(|decision| &decision.fate);
+        let mut problems = notice::failures(root, fates, &self.denied_trash);
+        problems.extend(self.problems.iter().cloned());
+        problems
     }
 
     fn has_finding(&self) -> bool {
-        // A sweep says what it left by its limits; only `invalidate` was asked for these entries.
-        !self.unmet.is_empty() || (self.is_invalidation && self.left_pinned())
+        Self::has_finding(self)
     }
 
     fn finding(&self) -> Option<String> {
         // Limits that are not met are warned of.
-        let left: Vec<String> = self
-            .decisions
-            .iter()
-            .filter(|decision| self.is_invalidation && decision.is_left_pinned())
-            .map(|decision| decision.key.to_string())
-            .collect();
+        let left: Vec<String> =
+            self.left_in_use().map(|decision| decision.key.to_string()).collect();
         let count = left.len() as u64;
         (count > 0).then(|| format!("{} left in use: {}", count_entries(count), name_some(&left)))
     }
 
     fn json(&self, verbose: bool, now: SystemTime) -> Map<String, Value> {
-        let entries =
-            self.decisions.iter().filter(|d| verbose || d.considered).map(|d| decision(d, now));
+        let entries = self.decisions.iter().filter(|d| verbose || d.fate.is_turn());
+        let entries = entries.map(|decision| item(self, decision, now));
         let mut object = Map::new();
         let mut put = |name: &str, value: Value| drop(object.insert(name.into(), value));
         put("dry_run", self.dry_run.into());
@@ -65,7 +62,7 @@ impl Report for Outcome {
                     "older_than_seconds": limits.older_than.map(|age| age.as_secs()),
                 }),
             );
-            put("unmet", self.unmet.iter().map(|limit| limit.code()).collect());
+            put("unmet", self.unmet.iter().copied().map(Unmet::code).collect());
             put("target_met", self.unmet.is_empty().into());
         }
         object
@@ -73,11 +70,11 @@ impl Report for Outcome {
 
     fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
         for decision in &self.decisions {
-            let is_shown = match decision.action {
-                Action::Removed | Action::WouldRemove | Action::Absent => true,
+            let is_shown = match account::action(self, &decision.fate) {
                 // Reported as an error.
-                Action::Failed => false,
-                Action::Kept => screen.verbose || (decision.considered && self.is_invalidation),
+                "failed" => false,
+                "kept" => screen.verbose || is_left(self, decision),
+                _ => true,
             };
             if is_shown {
                 writeln!(out, "{}", sentence(self, decision, screen))?;
@@ -87,19 +84,24 @@ impl Report for Outcome {
     }
 }
 
-fn decision(decision: &Decision, now: SystemTime) -> Value {
+/// Whether the user asked for it to go, and it stays.
+fn is_left(outcome: &Outcome, decision: &Decision) -> bool {
+    outcome.kind == Kind::Invalidate && matches!(decision.fate, Fate::Kept(_))
+}
+
+fn item(outcome: &Outcome, decision: &Decision, now: SystemTime) -> Value {
     let entry = decision.entry.as_ref();
     let mut object = json!({
         "key": decision.key.to_string(),
-        "action": decision.action.code(),
-        "reason": decision.reason.map(Reason::code),
+        "action": account::action(outcome, &decision.fate),
+        "reason": account::reason(&decision.fate),
         "state": entry.map(|entry| entry.state.code()),
         "bytes": entry.map(|entry| entry.bytes),
         "allocated_bytes": entry.map(|entry| entry.allocated_bytes),
         "last_used": js::time(entry.map(|entry| entry.last_used)),
         "age_seconds": entry.map(|entry| age(now, entry.last_used).as_secs()),
     });
-    if decision.reason == Some(Reason::Pinned) {
+    if decision.fate.protection() == Some(Protection::Pinned) {
         object["holders"] = entry.map_or(json!([]), js::holders);
     }
     object
@@ -110,30 +112,24 @@ fn decision(decision: &Decision, now: SystemTime) -> Value {
 fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> String {
     let (removed, kept, verb_width) =
         if outcome.dry_run { ("would remove", "would keep", 12) } else { ("removed", "kept", 7) };
-    let (verb, colour) = match decision.action {
-        Action::Removed | Action::WouldRemove => (removed, Colour::Good),
-        Action::Kept => (kept, Colour::Caution),
-        Action::Failed => ("failed", Colour::Bad),
-        Action::Absent => ("absent", Colour::Dim),
+    let (verb, colour) = match &decision.fate {
+        Fate::Removed(_) => (removed, Colour::Good),
+        Fate::Kept(_) | Fate::Untouched(_) => (kept, Colour::Caution),
+        Fate::Failed(_) | Fate::Denied(_) => ("failed", Colour::Bad),
+        Fate::Absent => ("absent", Colour::Dim),
     };
     let mut line = screen.terminal.paint(colour, &format!("{verb:verb_width$}"));
     line += &format!(" {}", decision.key);
     if let Some(entry) = &decision.entry {
         let ago = human_span(age(screen.now, entry.last_used));
-        line += &format!("  {:>11}  {:17}", human_size(entry.bytes), format!("used {ago} ago"));
+        // What goes for the disk's sake is as large as what it occupies there.
+        let bytes = match decision.fate {
+            Fate::Removed(Cause::MinFree) => entry.allocated_bytes,
+            _ => entry.bytes,
+        };
+        line += &format!("  {:>11}  {:17}", human_size(bytes), format!("used {ago} ago"));
     }
-    let reason = match decision.reason {
-        Some(Reason::Pinned) => match decision.entry.as_ref().map(|entry| &entry.pin) {
-            Some(Pin::Held(holders)) => format!("{}{}", Reason::Pinned, by_whom(holders)),
-            _ => Reason::Pinned.to_string(),
-        },
-        Some(reason) => reason.to_string(),
-        None if decision.action == Action::Absent => "nothing to remove".into(),
-        None if outcome.gave_up => "spared, as --max-size cannot be met".into(),
-        None if outcome.limits.is_some() => "within the limits".into(),
-        None => "not abandoned".into(),
-    };
-    line + "  " + &reason
+    line + "  " + &account::of_decision(outcome, decision)
 }
 
 /// The last line: what went, what is left, of what budget, and what of it cannot go.
@@ -156,7 +152,7 @@ fn summary(outcome: &Outcome) -> String {
             line += &format!(" exceeded by {}", human_size(after.bytes - budget));
         }
     }
-    for (what, totals) in [("in use", outcome.pinned), ("being written", outcome.writing)] {
+    for (what, totals) in [("in use", outcome.pinned), ("being encoded", outcome.writing)] {
         if totals.entries > 0 {
             line += &format!("; {what} {}", amount(totals.entries, totals.bytes));
         }

@@ -53,7 +53,11 @@ pub fn write(
             Some(totals.bytes),
         )?;
     }
-    metrics.gauge("foreign", "Names in the root that are not the cache's.", Some(stats.foreign))?;
+    metrics.gauge(
+        "foreign",
+        "Names in the root that are not the cache's.",
+        Some(stats.foreign.len()),
+    )?;
     metrics.gauge("limit_bytes", "Budget given to stats as --max-size.", limit)?;
     let ago = |time: Option<SystemTime>| time.map(|time| age(now, time).as_secs());
     metrics.gauge(

@@ -3,11 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::SystemTime;
 
 use hls_cache::events::HitRate;
 use hls_cache::holders::Holder;
-use hls_cache::plan::{MIN_AGE, Totals, is_hopeless, is_perhaps_watched, is_writing};
+use hls_cache::plan::{Protection, Shield, Totals, is_hopeless, is_perhaps_watched};
 use hls_cache::root::Space;
 use hls_cache::stats::Stats;
 use hls_cache::units::{age, human_size};
@@ -18,7 +19,7 @@ use serde_json::{Map, Value, json};
 use super::draw::{Align, Cell, Table, gauge, list_some};
 use super::histogram::Histogram;
 use super::terminal::Colour;
-use super::{Report, Screen, human_span, json as js};
+use super::{Report, Screen, human_span, json as js, notice};
 use crate::cli::Sort;
 
 /// The cache, and what of it is asked for.
@@ -46,12 +47,12 @@ impl StatsReport {
 }
 
 impl Report for StatsReport {
-    fn warnings(&self) -> &[String] {
-        &self.stats.warnings
+    fn warnings(&self) -> Vec<String> {
+        self.stats.notices.iter().map(notice::sentence).collect()
     }
 
-    fn problems(&self) -> &[Problem] {
-        &self.stats.problems
+    fn problems(&self, _: &Path) -> Vec<Problem> {
+        self.stats.problems.clone()
     }
 
     fn has_finding(&self) -> bool {
@@ -76,7 +77,7 @@ impl Report for StatsReport {
         put("writing", js::tally(stats.writing));
         put("limit_bytes", self.limit.into());
         put("trash", js::tally(stats.trash));
-        put("foreign", stats.foreign.into());
+        put("foreign", stats.foreign.len().into());
         put("oldest_used", js::time(stats.oldest_used()));
         put("newest_used", js::time(stats.newest_used()));
         let all = stats.events.all;
@@ -148,11 +149,11 @@ enum Hold<'a> {
 
 impl<'a> Hold<'a> {
     fn of(entry: &'a Entry, now: SystemTime) -> Self {
-        match &entry.pin {
-            Pin::Held(holders) => Self::InUse(holders),
-            _ if is_writing(entry, MIN_AGE, now) => Self::Writing,
-            Pin::Unknown => Self::Unknown,
-            Pin::Free => Self::None,
+        match (Shield::default().protection(entry, now), &entry.pin) {
+            (Some(Protection::Error), _) => Self::Unknown,
+            (Some(Protection::Pinned), Pin::Held(holders)) => Self::InUse(holders),
+            (Some(Protection::Writing), _) => Self::Writing,
+            _ => Self::None,
         }
     }
 
@@ -231,7 +232,12 @@ impl StatsReport {
         }
         table.gap();
         table.row(tally("trash", Colour::Caution, stats.trash, "removed; sweep deletes the rest"));
-        table.row(count("foreign", Colour::Plain, stats.foreign, "not the cache's, never touched"));
+        table.row(count(
+            "foreign",
+            Colour::Plain,
+            stats.foreign.len() as u64,
+            "not the cache's, never touched",
+        ));
         if stats.unreadable > 0 {
             table.row(count("unreadable", Colour::Bad, stats.unreadable, "see the errors"));
         }
@@ -276,7 +282,7 @@ impl StatsReport {
             let said = "in use and being written alone exceed it: sweep would evict nothing";
             facts.push(("", screen.terminal.paint(Colour::Bad, said)));
         }
-        if let Some(Space { total, available }) = stats.space {
+        if let Some(Space { total, available, .. }) = stats.space {
             /// In percent: a file system as full is slow, and soon full.
             const FULL: u64 = 95;
             let used = total.saturating_sub(available);

@@ -1,23 +1,28 @@
 //! What `verify` found.
 
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::SystemTime;
 
-use hls_cache::verify::{Fix, Health, Verdict, Verification};
+use hls_cache::plan::Fate;
+use hls_cache::verify::{Health, Verdict, Verification};
 use hls_cache::{Escaped, Fault, Problem};
 use serde_json::{Map, Value, json};
 
 use super::draw::name_some;
-use super::{Report, Screen, count_entries, json as js};
-use std::os::unix::ffi::OsStrExt;
+use super::{Report, Screen, account, count_entries, json as js, notice};
 
 impl Report for Verification {
-    fn warnings(&self) -> &[String] {
-        &self.warnings
+    fn warnings(&self) -> Vec<String> {
+        self.notices.iter().map(notice::sentence).collect()
     }
 
-    fn problems(&self) -> &[Problem] {
-        &self.problems
+    fn problems(&self, root: &Path) -> Vec<Problem> {
+        let fates = self.verdicts.iter().filter_map(|verdict| verdict.fate.as_ref());
+        let mut problems = self.problems.clone();
+        problems.extend(notice::failures(root, fates, &[]));
+        problems
     }
 
     fn has_finding(&self) -> bool {
@@ -101,12 +106,13 @@ fn verdict(verdict: &Verdict) -> Value {
         "status": verdict.health.code(),
         "faults": faults.collect::<Value>(),
     });
-    if let Some(fix) = &verdict.fix {
-        let (action, reason) = match fix {
-            Fix::Removed => ("removed", None),
-            Fix::Gone => ("absent", None),
-            Fix::Kept(reason) => ("kept", Some(reason.code())),
-            Fix::Failed => ("failed", Some("error")),
+    if let Some(fate) = &verdict.fate {
+        let (action, reason) = match fate {
+            Fate::Removed(_) => ("removed", None),
+            Fate::Absent => ("absent", None),
+            Fate::Kept(reason) => ("kept", Some(reason.code())),
+            Fate::Failed(_) | Fate::Denied(_) => ("failed", Some("error")),
+            Fate::Untouched(_) => ("kept", None),
         };
         object["action"] = action.into();
         object["reason"] = reason.into();
@@ -128,12 +134,14 @@ fn sentence(verdict: &Verdict) -> String {
     if faults.len() > SHOWN {
         line += &format!("; and {} more", faults.len() - SHOWN);
     }
-    match &verdict.fix {
-        None => {}
-        Some(Fix::Removed) => line += " - removed",
-        Some(Fix::Gone) => line += " - gone meanwhile",
-        Some(Fix::Kept(reason)) => line += &format!(" - kept: {reason}"),
-        Some(Fix::Failed) => line += " - not removed",
+    match &verdict.fate {
+        None | Some(Fate::Untouched(_)) => {}
+        Some(Fate::Removed(_)) => line += " - removed",
+        Some(Fate::Absent) => line += " - gone meanwhile",
+        Some(Fate::Kept(reason)) => {
+            line += &format!(" - kept: {}", account::of_protection(*reason));
+        }
+        Some(Fate::Failed(_) | Fate::Denied(_)) => line += " - not removed",
     }
     line
 }

@@ -442,6 +442,41 @@ fn a_mount_that_comes_after_the_plan_is_seen() {
     }
 }
 
+/// Whoever names the entry is told that it could not go, whenever the mount came.
+#[test]
+fn invalidating_an_entry_with_a_mount_in_it_is_a_failure_whenever_the_mount_came() {
+    let cache = neighbours();
+    let far = cache.outside_path("far");
+    let args = ["--json", "invalidate", &key("a")];
+    let Some(paused) = cache.command(args).pause_at("openat", &pin_name("a")) else { return };
+    let Some(bind) = Bind::mount(&far, &cache.entry_path("a").join("video")) else { return };
+    for run in [paused.resume(), cache.run(args)] {
+        let run = run.code(1).complains_of("something is mounted on or under it");
+        assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "mounted".into())]);
+        assert!(cache.has("a"));
+    }
+    drop(bind);
+}
+
+/// The mount is made on the same directory, reached by another path, and is at no path in the root.
+#[test]
+fn a_mount_made_through_another_mount_of_the_cache_is_seen() {
+    for place in ["", "video"] {
+        let cache = neighbours().outside("other");
+        let (far, other) = (cache.outside_path("far"), cache.outside_path("other"));
+        let Some(_other) = Bind::mount(&cache.root(), &other) else { return };
+        // Else the mount would appear under the root as well.
+        let private = Command::new("mount").arg("--make-private").arg(&other).status();
+        assert!(private.is_ok_and(|private| private.success()));
+        let Some(_bind) = Bind::mount(&far, &other.join(key("a")).join(place)) else { return };
+        let outside = contents(&far);
+        let run = run(cache.command([&["--json"], &SWEEP[..]].concat())).kept(["a"]);
+        assert_eq!(contents(&far), outside, "{run}");
+        assert!(decisions(&run.json(), "kept").contains(&("a".into(), "mounted".into())), "{run}");
+        assert!(!cache.has("b"));
+    }
+}
+
 #[test]
 fn a_hard_link_in_an_entry_is_only_a_name() {
     let cache = neighbours();

@@ -16,6 +16,7 @@ mod full_disk;
 mod hostile;
 mod invariants;
 mod limits;
+mod min_free;
 mod race;
 mod tools;
 mod users;

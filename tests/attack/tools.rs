@@ -174,26 +174,40 @@ impl Image {
     /// An ext4 of `kib` KiB and `inodes` inodes, empty, on the root of `cache`; `None`, said loudly,
     /// where that is not possible.
     pub fn ext4(cache: &TestCache, kib: u32, inodes: u32) -> Option<Self> {
+        let inodes = inodes.to_string();
+        // No journal and no reserve: as full as it looks.
+        let options = ["-b", "1024", "-m", "0", "-O", "^has_journal", "-N", &inodes];
+        Self::new(cache, kib, &[&["mkfs.ext4", "-q", "-F"][..], &options].concat())
+    }
+
+    /// An ext4 of which `percent` are kept for root.
+    pub fn ext4_with_reserve(cache: &TestCache, kib: u32, percent: u32) -> Option<Self> {
+        let percent = percent.to_string();
+        Self::new(cache, kib, &["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-m", &percent])
+    }
+
+    /// A small btrfs, so data and metadata share their space.
+    pub fn btrfs(cache: &TestCache, kib: u32) -> Option<Self> {
+        Self::new(cache, kib, &["mkfs.btrfs", "-q", "-f", "--mixed"])
+    }
+
+    fn new(cache: &TestCache, kib: u32, mkfs: &[&str]) -> Option<Self> {
         if !need::running_as_root() {
             need::missing("root, for a file system of its own");
             return None;
         }
         let (image, at) = (cache.base().join("image"), cache.root());
-        let made = Command::new("mkfs.ext4")
-            // No journal and no reserve: as full as it looks.
-            .args(["-q", "-F", "-b", "1024", "-m", "0", "-O", "^has_journal", "-N"])
-            .arg(inodes.to_string())
-            .arg(&image)
-            .arg(format!("{kib}k"))
-            .output();
+        let file = fs::File::create(&image).expect("image");
+        file.set_len(u64::from(kib) << 10).expect("image");
+        let made = Command::new(mkfs[0]).args(&mkfs[1..]).arg(&image).output();
         if !made.is_ok_and(|made| made.status.success()) {
-            need::missing("mkfs.ext4");
+            need::missing(mkfs[0]);
             return None;
         }
         let mounted =
             Command::new("mount").args(["-o", "loop"]).arg(image).arg(&at).output().expect("mount");
         if !mounted.status.success() {
-            need::missing(&format!("loop devices ({mounted:?})"));
+            need::missing(&format!("loop devices, or {} ({mounted:?})", mkfs[0]));
             return None;
         }
         Some(Self { at })
@@ -250,4 +264,11 @@ pub fn as_user(cache: &TestCache, uid: u32, args: &[&str]) -> Output {
     let mut command = Command::new(tool);
     command.uid(uid).gid(uid).arg("--root").arg(cache.root()).args(args);
     command.current_dir("/").output().expect("the tool")
+}
+
+/// Runs a program of which a test needs that it succeeds.
+#[track_caller]
+pub fn must(words: &[&OsStr]) {
+    let output = Command::new(words[0]).args(&words[1..]).output();
+    assert!(output.as_ref().is_ok_and(|o| o.status.success()), "{words:?}: {output:?}");
 }

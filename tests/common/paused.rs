@@ -41,6 +41,16 @@ impl<'a> Invocation<'a> {
     /// Runs the tool until it has first made this system call on `path`, written as the tool writes
     /// it. `None`, said loudly, where processes cannot be traced.
     pub fn pause_at(self, call: &str, path: &str) -> Option<Paused<'a>> {
+        self.pause_among(call, &[path], &[])
+    }
+
+    /// The same, with other injections into the calls on these paths.
+    pub fn pause_among(
+        self,
+        call: &str,
+        paths: &[&str],
+        injections: &[&str],
+    ) -> Option<Paused<'a>> {
         if !need::tool("strace") {
             return None;
         }
@@ -49,7 +59,12 @@ impl<'a> Invocation<'a> {
         let inject = format!("inject={call}:signal=STOP:when=1");
         let output = trace.to_str().expect("UTF-8");
         let before = self.snapshot();
-        let invocation = self.under(["strace", "-f", "-o", output, "-P", path, "-e", &inject]);
+        let injections: Vec<String> =
+            injections.iter().map(|injection| format!("inject={injection}")).collect();
+        let mut words = vec!["strace", "-f", "-o", output, "-e", &inject];
+        words.extend(paths.iter().flat_map(|path| ["-P", path]));
+        words.extend(injections.iter().flat_map(|injection| ["-e", injection]));
+        let invocation = self.under(words);
         let mut strace = invocation
             .process()
             .stdin(Stdio::null())
@@ -65,7 +80,7 @@ impl<'a> Invocation<'a> {
                 break Pid::from_raw(pid).expect("a pid");
             }
             let ended = strace.try_wait().expect("wait").is_some();
-            assert!(!ended && began.elapsed() < TIME_LIMIT, "no {call} on {path}:\n{log}");
+            assert!(!ended && began.elapsed() < TIME_LIMIT, "no {call} on {paths:?}:\n{log}");
             thread::yield_now();
         };
         let stopped = Stopped { tool, strace: Some(strace) };

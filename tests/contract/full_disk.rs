@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use serde_json::json;
 
-use crate::common::{Age, Size, TestCache, decisions, key};
+use crate::common::{Age, Paused, Size, TestCache, decisions, key, pin_name};
 
 /// A root where not one more file can be made.
 fn full() -> Option<TestCache> {
@@ -71,4 +71,47 @@ fn force_goes_on_though_a_reader_found_room_for_a_pin_meanwhile() {
     fs::remove_file(cache.root().join("filler/0")).unwrap();
     let _reader = cache.pin("a");
     run.resume().success().removed(["a"]);
+}
+
+/// What the first removal freed is room for the lockfile of the next, which then goes the ordinary way.
+#[test]
+fn only_the_first_entry_goes_without_a_lock() {
+    let Some(cache) = full() else { return };
+    let run = cache.run(["sweep", "--max-size", "0", "--min-budget", "0"]).success();
+    let run = run.removed(["a", "b"]);
+    assert!(cache.pin_path("b").exists(), "b was not locked: {run}");
+}
+
+/// A run that has renamed `a` without its lock, because there was no room for the pin, twice.
+fn renamed_without_a_lock(cache: &TestCache) -> Option<Paused<'_>> {
+    let (entry, pin) = (key("a"), pin_name("a"));
+    let command = cache.command(["--json", "invalidate", &entry]);
+    // The pin is looked for, and then created: by a link or, failing that, plainly.
+    let no_room = ["linkat:error=ENOSPC", "openat:error=ENOSPC:when=2+2"];
+    command.pause_among("renameat", &[&entry, &pin], &no_room)
+}
+
+#[test]
+fn a_reader_who_found_room_for_a_pin_after_the_rename_gets_the_name_back() {
+    let cache = TestCache::new().sealed("a", 10.kib(), 5.days());
+    let Some(run) = renamed_without_a_lock(&cache) else { return };
+    assert!(!cache.has("a") && !cache.pin_path("a").exists());
+    let _reader = cache.pin("a");
+    let run = run.resume().code(3);
+    assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "pinned".into())]);
+    assert!(cache.entry_path("a").join("video/init.mp4").exists(), "{run}");
+    assert!(!cache.entry_path("a").join(".complete").exists(), "readers were to see a miss");
+}
+
+/// Somebody has made a new entry of that name meanwhile: that one stays, and the old one goes.
+#[test]
+fn a_name_is_not_given_back_over_a_new_entry() {
+    let cache = TestCache::new().sealed("a", 10.kib(), 5.days());
+    let Some(run) = renamed_without_a_lock(&cache) else { return };
+    let _reader = cache.pin("a");
+    fs::create_dir(cache.entry_path("a")).unwrap();
+    let run = run.resume().success();
+    assert_eq!(fs::read_dir(cache.entry_path("a")).unwrap().count(), 0, "{run}");
+    let mut names = fs::read_dir(cache.root()).unwrap().map(|name| name.unwrap().file_name());
+    assert!(!names.any(|name| name.to_string_lossy().starts_with(".trash.")), "{run}");
 }

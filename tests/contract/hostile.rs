@@ -243,3 +243,49 @@ fn what_could_not_be_deleted_does_not_leave_its_name() {
     assert_eq!((&json["removed"], &json["failed"]), (&json!(1), &json!(1)));
     assert_eq!((&json["after"]["entries"], &json["target_met"]), (&json!(1), &json!(false)));
 }
+
+/// 57 lines with one reason are one line with the remedy, and a dry run says what the real one would.
+#[test]
+fn a_user_who_may_not_delete_is_told_once_and_by_a_dry_run_too() {
+    let Some(cache) = five().by_ordinary_user() else { return };
+    if !need::running_as_root() {
+        need::missing("root, to give entries away");
+        return;
+    }
+    for name in FIVE {
+        let video = cache.entry_path(name).join("video");
+        std::os::unix::fs::lchown(video, Some(0), Some(0)).unwrap();
+    }
+    let sweep = ["sweep", "--max-size", "0", "--min-budget", "0"];
+    let dry = [&sweep[..], &["-n"]].concat();
+    for args in [&dry[..], &sweep, &["invalidate", "-n", "--all"], &["invalidate", "--all"]] {
+        let run = cache.run(args).code(1).kept(FIVE);
+        let stderr = run.stderr();
+        let errors: Vec<&str> = stderr.lines().filter(|line| line.contains("error: ")).collect();
+        let [error] = errors[..] else { panic!("not one line: {run}") };
+        assert!(error.contains("5 entries cannot be deleted (first: "), "{run}");
+        let remedy = "You are nobody, the cache is root's: run as root or as the daemon's user";
+        assert!(error.contains(remedy), "{run}");
+    }
+}
+
+#[test]
+fn trash_that_may_not_be_deleted_is_told_by_a_dry_run_too() {
+    let Some(cache) = five().trash("t").by_ordinary_user() else { return };
+    if !need::running_as_root() {
+        need::missing("root, to give trash away");
+        return;
+    }
+    let trash = cache.root().join(format!(".trash.{}.0123456789abcdef", key("t")));
+    std::os::unix::fs::lchown(&trash, Some(0), Some(0)).unwrap();
+    for args in [&["gc-orphans", "-n"][..], &["gc-orphans"]] {
+        cache.run(args).code(1).complains_of("1 leftover cannot be deleted");
+        assert!(trash.join("content").exists());
+    }
+}
+
+const FIVE: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+fn five() -> TestCache {
+    FIVE.into_iter().fold(TestCache::new(), |cache, name| cache.sealed(name, 5.kib(), 5.days()))
+}

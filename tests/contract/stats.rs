@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use walkdir::WalkDir;
 
-use crate::common::{Age, Size, TestCache, key, name_of};
+use crate::common::{Age, Size, TestCache, decisions, key, name_of, pin_name};
 
 fn stats(cache: &TestCache, options: &[&str]) -> Value {
     cache.run([&["--json", "stats"], options].concat()).success().untouched().json()
@@ -237,4 +237,36 @@ fn people_get_something_to_read_in_every_form() {
         let run = cache.run([&["stats"], options].concat()).success().untouched();
         assert!(!run.stdout().is_empty(), "{options:?}");
     }
+}
+
+/// Whether it is pinned comes before whether it is being encoded, in every command.
+#[test]
+fn an_entry_whose_pin_cannot_be_asked_is_an_error_and_not_being_encoded() {
+    let cache = TestCache::new()
+        .partial("p", 5.kib(), 1.minutes())
+        .sealed("a", 5.kib(), 5.days())
+        .dir(pin_name("p"));
+    let stats = cache.run(["--json", "stats"]).code(1).json();
+    assert_eq!(stats["writing"]["entries"], 0);
+    let sweep = ["--json", "sweep", "-n", "--max-entries", "0"];
+    let json = cache.run(sweep).code(1).json();
+    assert_eq!(decisions(&json, "kept"), [("p".into(), "error".into())]);
+    assert_eq!(json["writing"]["entries"], 0);
+}
+
+/// A wrong path, or a disk that is not mounted, must not look healthy for ever.
+#[test]
+fn a_root_with_names_but_no_entry_is_warned_about() {
+    let sweep = ["sweep", "--max-size", "1G"];
+    let cache = TestCache::new().dir("photos");
+    for command in [&["stats"][..], &sweep, &["gc-orphans"], &["verify"], &["invalidate", "--all"]]
+    {
+        cache.run(command).success().complains_of("is its disk mounted?");
+    }
+    // The tool's own files prove nothing: it made them here itself.
+    let unmounted = TestCache::new();
+    unmounted.run(sweep).success().complains_of("is its disk mounted?");
+    // What only a cache has, when its last entry has gone.
+    TestCache::new().file(pin_name("a"), b"").run(["stats"]).success().no_stderr();
+    TestCache::new().run(["stats"]).success().no_stderr();
 }

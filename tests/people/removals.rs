@@ -26,9 +26,9 @@ fn a_dry_sweep_says_would_everywhere_and_what_would_be_freed() {
 would remove 6100000000000000     1.50 GiB  used 3d 7h ago     over budget
 would remove 7000000000000000        7 MiB  used 2d 1h ago     over budget
 would keep   6200000000000000       20 MiB  used 1d 2h ago     in use by cat[PID]
-would keep   7700000000000000        9 MiB  used 2m ago        being written
+would keep   7700000000000000        9 MiB  used 2m ago        being encoded
 would free 1.51 GiB (2 entries), would leave 29 MiB (2 entries), budget 30 MiB; \
-         in use 20 MiB (1 entry); being written 9 MiB (1 entry)
+         in use 20 MiB (1 entry); being encoded 9 MiB (1 entry)
 "
     );
 }
@@ -43,7 +43,7 @@ fn a_sweep_says_one_line_an_eviction_and_then_what_it_came_to() {
 removed 6100000000000000     1.50 GiB  used 3d 7h ago     over budget
 removed 7000000000000000        7 MiB  used 2d 1h ago     over budget
 freed 1.51 GiB (2 entries), left 29 MiB (2 entries), budget 30 MiB; \
-         in use 20 MiB (1 entry); being written 9 MiB (1 entry); deleted the trash of 1 entry
+         in use 20 MiB (1 entry); being encoded 9 MiB (1 entry); deleted the trash of 1 entry
 "
     );
 }
@@ -95,8 +95,8 @@ fn orphans_say_what_they_were() {
 #[test]
 fn the_summary_describes_what_is_left() {
     let cache = mixed();
-    let run = cache.run(["invalidate", "--all", "--force"]).success();
-    let left = "left 9 MiB (1 entry); being written 9 MiB (1 entry)\n";
+    let run = cache.run(["invalidate", "--all", "--force"]).code(3);
+    let left = "left 9 MiB (1 entry); being encoded 9 MiB (1 entry)\n";
     assert!(run.stdout().ends_with(left), "{run}");
 }
 
@@ -111,7 +111,7 @@ fn an_entry_left_because_it_is_in_use_says_by_whom() {
 kept    6200000000000000       20 MiB  used 1d 2h ago     in use by cat[PID]
 absent  6e6f000000000000  nothing to remove
 freed 0 B (0 entries), left 1.54 GiB (4 entries); in use 20 MiB (1 entry); \
-         being written 9 MiB (1 entry)
+         being encoded 9 MiB (1 entry)
 "
     );
 }

@@ -1,0 +1,164 @@
+//! What is mounted where, as the kernel tells in mountinfo.
+//!
+//! Device numbers do not tell mounts apart (a bind mount has the device of what it shows), and paths do
+//! not either: a directory can be reached, and mounted on, through several bind mounts. So mounts are
+//! compared by their *place*: the file system and the path inside it, which is the same through all.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use crate::problem::Problem;
+
+/// A device number's major and minor part.
+pub(crate) type Device = (u32, u32);
+
+/// One line of mountinfo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    id: u64,
+    parent: u64,
+    /// The file system's number; not always `st_dev`, which btrfs and overlayfs make up.
+    pub(crate) device: Device,
+    /// What of the file system is mounted, as a path inside it.
+    shown: PathBuf,
+    /// Where it is mounted, as this process sees it.
+    point: PathBuf,
+}
+
+/// A directory's file system and its path inside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    device: Device,
+    path: PathBuf,
+}
+
+/// Everything that is mounted where this process can see it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MountTable(Vec<Mount>);
+
+impl MountTable {
+    pub(crate) fn read() -> Result<Self, Problem> {
+        const MOUNTINFO: &str = "/proc/self/mountinfo";
+        let table = fs::read(MOUNTINFO)
+            .map_err(|e| Problem::new(MOUNTINFO, "cannot read what is mounted", e))?;
+        Ok(Self::parse(&table))
+    }
+
+    fn parse(table: &[u8]) -> Self {
+        Self(table.split(|&byte| byte == b'\n').filter_map(Mount::parse).collect())
+    }
+
+    /// The mount that the open file is on; `None` where the kernel does not say.
+    pub(crate) fn of(&self, file: impl AsFd) -> Option<&Mount> {
+        let info = format!("/proc/self/fdinfo/{}", file.as_fd().as_raw_fd());
+        let info = fs::read_to_string(info).ok()?;
+        let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()?;
+        self.by_id(id)
+    }
+
+    fn by_id(&self, id: u64) -> Option<&Mount> {
+        self.0.iter().find(|mount| mount.id == id)
+    }
+
+    /// The names in the directory `root`, which is on the mount `on`, that have something mounted on or
+    /// under them, through whichever mount of the directory.
+    pub(crate) fn names_under(&self, root: &Path, on: Option<&Mount>) -> Vec<OsString> {
+        let root_place = on.and_then(|mount| mount.place_of(root));
+        let first_below = |path: &Path, top: &Path| {
+            let below = path.strip_prefix(top).ok()?.components().next()?;
+            Some(below.as_os_str().to_owned())
+        };
+        let name = |mount: &Mount| {
+            // By path too: in a chroot the mounts above it are not in the table, and have no place.
+            first_below(&mount.point, root).or_else(|| {
+                let root_place = root_place.as_ref()?;
+                let place = self.by_id(mount.parent)?.place_of(&mount.point)?;
+                let same = place.device == root_place.device;
+                same.then(|| first_below(&place.path, &root_place.path)).flatten()
+            })
+        };
+        self.0.iter().filter_map(name).collect()
+    }
+}
+
+impl Mount {
+    /// `36 35 98:0 /shown /point rw,noatime shared:1 - ext4 /dev/a rw`.
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let mut field = || fields.next();
+        let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
+        let (id, parent) = (number(field()?)?, number(field()?)?);
+        let (major, minor) = std::str::from_utf8(field()?).ok()?.split_once(':')?;
+        let device = (major.parse().ok()?, minor.parse().ok()?);
+        let (shown, point) = (unescape(field()?), unescape(field()?));
+        Some(Self { id, parent, device, shown, point })
+    }
+
+    /// Where in its file system the directory `path` is, which is reached through this mount.
+    fn place_of(&self, path: &Path) -> Option<Place> {
+        let below = path.strip_prefix(&self.point).ok()?;
+        Some(Place { device: self.device, path: self.shown.join(below) })
+    }
+}
+
+/// Undoes mountinfo's `\040` for the bytes that would break its lines.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let octal = (byte == b'\\')
+            .then(|| tail.get(..3))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(octal.unwrap_or(byte));
+        rest = if octal.is_some() { &tail[3..] } else { tail };
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(table: &[u8], root: &str, on: u64) -> Vec<OsString> {
+        let table = MountTable::parse(table);
+        table.names_under(Path::new(root), table.by_id(on))
+    }
+
+    #[test]
+    fn mounts_on_and_under_a_name_are_found_and_neighbours_are_not() {
+        let table = b"35 1 98:0 / / rw - ext4 /dev/a rw\n\
+            36 35 98:1 / /srv/my\\040cache/aaaa rw - ext4 /dev/b rw\n\
+            37 35 98:1 / /srv/my\\040cache/bbbb/video/deep rw - ext4 /dev/b rw\n\
+            38 35 98:1 / /srv/my\\040cache2/cccc rw - ext4 /dev/b rw\n\
+            39 35 98:1 / /srv/my\\040cache rw - ext4 /dev/b rw\n\
+            garbage\n";
+        assert_eq!(names(table, "/srv/my cache", 35), ["aaaa", "bbbb"]);
+        assert_eq!(names(table, "/srv/my cache", 0), ["aaaa", "bbbb"], "its mount is unknown");
+    }
+
+    #[test]
+    fn a_mount_through_another_mount_of_the_directory_is_found() {
+        // /disk/hls is the cache; /mnt/cache and /mnt/all show the same directory.
+        let table = b"1 0 8:1 / / rw - ext4 /dev/a rw\n\
+            2 1 8:2 / /disk rw - ext4 /dev/b rw\n\
+            3 1 8:2 /hls /mnt/cache rw - ext4 /dev/b rw\n\
+            4 3 0:9 / /mnt/cache/aaaa/video rw - tmpfs t rw\n\
+            5 1 8:2 / /mnt/all rw - ext4 /dev/b rw\n\
+            6 5 0:9 / /mnt/all/hls/bbbb rw - tmpfs t rw\n\
+            7 5 0:9 / /mnt/all/other/cccc rw - tmpfs t rw\n\
+            8 1 8:3 /hls /mnt/elsewhere rw - ext4 /dev/c rw\n\
+            9 8 0:9 / /mnt/elsewhere/dddd rw - tmpfs t rw\n";
+        assert_eq!(names(table, "/disk/hls", 2), ["aaaa", "bbbb"]);
+        assert_eq!(names(table, "/mnt/cache", 3), ["aaaa", "bbbb"]);
+    }
+
+    #[test]
+    fn a_stray_backslash_stays() {
+        assert_eq!(unescape(b"a\\134b\\9\\04"), Path::new("a\\b\\9\\04"));
+    }
+}

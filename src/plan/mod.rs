@@ -1,0 +1,447 @@
+//! What to remove and why: pure decisions over a view, a policy and the time.
+//!
+//! A [`Plan`] is asked for one step after the other and told what came of each, because a candidate can
+//! vanish, change or be pinned between the scan and the lock, and then the next takes its place; and
+//! because only the file system says how much a removal freed. A dry run tells it that everything went
+//! as planned, and so is the same plan.
+
+mod fate;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, SystemTime};
+
+pub use crate::totals::Totals;
+pub use fate::{Cause, Fate, Protection};
+pub use policy::{
+    A_FILM, Forced, MIN_AGE, MIN_BUDGET, Policy, Shield, Sweep, Which, is_hopeless,
+    is_perhaps_watched,
+};
+
+use crate::root::Space;
+use crate::units::age;
+use crate::view::{CacheView, Entry, State};
+
+/// What the plan wants done next.
+#[derive(Debug)]
+#[must_use]
+pub enum Step {
+    /// Remove this entry, and tell [`Plan::settle`] what became of it.
+    Remove(Candidate),
+    /// Free what was removed so far, read how much space there is, and tell [`Plan::measured`].
+    MeasureSpace,
+}
+
+/// The entry whose turn it is. It cannot be copied, so it is settled once.
+#[derive(Debug)]
+#[must_use]
+pub struct Candidate {
+    index: usize,
+    cause: Cause,
+}
+
+impl Candidate {
+    /// Its place in the view's entries.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Why it should go.
+    pub fn cause(&self) -> Cause {
+        self.cause
+    }
+}
+
+/// A limit that is still exceeded, with the figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unmet {
+    /// More entries are left than the limit allows.
+    MaxEntries {
+        /// In entries.
+        limit: u64,
+    },
+    /// More bytes are left than the limit allows.
+    MaxSize {
+        /// In bytes.
+        limit: u64,
+        /// Nothing was evicted for it, because the entries in use alone exceed it.
+        hopeless: bool,
+    },
+    /// Less is free than the limit asks for.
+    MinFree(Shortage),
+}
+
+impl Unmet {
+    /// The stable name, as in JSON.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::MaxEntries { .. } => "max_entries",
+            Self::MaxSize { .. } => "max_size",
+            Self::MinFree(_) => "min_free",
+        }
+    }
+}
+
+/// Why `min_free` is not met, in bytes on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// What should be free.
+    pub target: u64,
+    /// What an ordinary user can still write.
+    pub available: u64,
+    /// What was missing before anything was evicted for it.
+    pub needed: u64,
+    /// What evicting for it gave back, by the file system's count.
+    pub freed: u64,
+    /// What the entries occupy that are left and that nothing protects.
+    pub evictable: u64,
+    /// What ended it early, if anything did.
+    pub ended: Option<EndedEarly>,
+}
+
+/// Why eviction for `min_free` ended although entries were left that could go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedEarly {
+    /// Less than half of what was evicted came back: snapshots, reflinks or hard links hold it.
+    NothingComesBack,
+    /// The next entry would have taken the cache below `min_budget`.
+    MinBudget,
+}
+
+/// A goal of the plan, reached or not by removing in order.
+#[derive(Clone, Copy, Debug)]
+enum Goal {
+    OlderThan(Duration),
+    MaxEntries(u64),
+    MaxSize { budget: u64, target: u64, best_effort: bool },
+    MinFree { target: u64, min_budget: u64 },
+    Orphans,
+    Invalidate,
+}
+
+/// How far the plan is with its present goal.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// Position in the order of eviction.
+    cursor: usize,
+    /// Nothing may go for this goal: what cannot go is too much alone.
+    is_hopeless: bool,
+}
+
+/// In bytes: what comes back of less than this is lost among what others write meanwhile. An encode
+/// writes about as much while an entry is deleted.
+const MEASURABLE: u64 = 1 << 20;
+
+/// What eviction for `min_free` has come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Freeing {
+    /// Available before the first eviction for it, and free in all.
+    start: Space,
+    /// What the entries evicted for it occupied.
+    evicted: u64,
+    /// Free space is read again when so much was evicted.
+    measure_at: u64,
+    ended: Option<EndedEarly>,
+}
+
+/// The ordered candidates and the targets.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    entries: &'a [Entry],
+    order: Vec<usize>,
+    protection: Vec<Option<Protection>>,
+    ages: Vec<Duration>,
+    /// What became of each entry whose turn it was.
+    fates: Vec<Option<Fate>>,
+    goals: Vec<Goal>,
+    goal: usize,
+    /// `None` before the present goal was begun.
+    progress: Option<Progress>,
+    /// A goal was hopeless.
+    gave_up: bool,
+    left: Totals,
+    /// The last reading of the file system's space, and what was removed since by allocated bytes.
+    space: Space,
+    removed_since: u64,
+    freeing: Freeing,
+}
+
+impl<'a> Plan<'a> {
+    /// Plans `policy` over the view's entries. `space` is the file system's, with leftover trash
+    /// already gone or counted as free; it matters to `min_free` only.
+    pub fn new(view: &'a CacheView, policy: &Policy, now: SystemTime, space: Space) -> Self {
+        let entries = &*view.entries;
+        let shield = policy.shield();
+        Self {
+            entries,
+            order: order(entries, policy),
+            protection: entries.iter().map(|entry| shield.protection(entry, now)).collect(),
+            ages: entries.iter().map(|entry| age(now, entry.last_used)).collect(),
+            fates: vec![None; entries.len()],
+            goals: goals(policy, space),
+            goal: 0,
+            progress: None,
+            gave_up: false,
+            left: Totals::of(entries),
+            space,
+            removed_since: 0,
+            freeing: Freeing { start: space, measure_at: MEASURABLE, ..Freeing::default() },
+        }
+    }
+
+    /// The next thing to do; `None` when every goal is reached or out of candidates.
+    pub fn next_step(&mut self) -> Option<Step> {
+        while let Some(&goal) = self.goals.get(self.goal) {
+            let step = self.pursue(goal);
+            if step.is_some() {
+                return step;
+            }
+            self.goal += 1;
+            self.progress = None;
+        }
+        None
+    }
+
+    /// The next step towards `goal`; `None` when it is over.
+    fn pursue(&mut self, goal: Goal) -> Option<Step> {
+        if self.progress.is_none() {
+            if self.is_met(goal) {
+                return None;
+            }
+            if matches!(goal, Goal::MinFree { .. }) {
+                // What earlier goals removed must not be taken for freed by this one.
+                if self.removed_since > 0 {
+                    return Some(Step::MeasureSpace);
+                }
+                self.freeing.start = self.space;
+            }
+            let is_hopeless = self.is_hopeless(goal);
+            self.gave_up |= is_hopeless;
+            self.progress = Some(Progress { cursor: 0, is_hopeless });
+        }
+        loop {
+            if self.is_measuring_due(goal) {
+                return Some(Step::MeasureSpace);
+            }
+            if self.is_reached(goal) {
+                return None;
+            }
+            let progress = self.progress.as_mut()?;
+            let &index = self.order.get(progress.cursor)?;
+            let is_hopeless = progress.is_hopeless;
+            progress.cursor += 1;
+            if self.fates[index].is_some() {
+                continue;
+            }
+            let Some(cause) = self.cause(goal, index) else { continue };
+            if let Some(protection) = self.protection[index] {
+                self.fates[index] = Some(Fate::Kept(protection));
+            } else if self.is_too_much(goal, index) {
+                self.freeing.ended = Some(EndedEarly::MinBudget);
+                return None;
+            } else if !is_hopeless {
+                return Some(Step::Remove(Candidate { index, cause }));
+            }
+        }
+    }
+
+    /// Tells what became of a candidate.
+    #[allow(clippy::needless_pass_by_value, reason = "so that none is settled twice")]
+    pub fn settle(&mut self, candidate: Candidate, fate: Fate) {
+        let Candidate { index, cause } = candidate;
+        let entry = &self.entries[index];
+        if fate.has_left() {
+            self.left.subtract(entry);
+        }
+        if matches!(fate, Fate::Removed(_)) {
+            self.removed_since = self.removed_since.saturating_add(entry.allocated_bytes);
+            if cause == Cause::MinFree {
+                self.freeing.evicted = self.freeing.evicted.saturating_add(entry.allocated_bytes);
+            }
+        }
+        self.fates[index] = Some(fate);
+    }
+
+    /// Tells how much space there is, now that what was removed is deleted.
+    pub fn measured(&mut self, space: Space) {
+        self.space = space;
+        self.removed_since = 0;
+        let freeing = &mut self.freeing;
+        if freeing.evicted >= MEASURABLE {
+            freeing.measure_at = freeing.evicted.saturating_mul(2);
+            let came_back = space.free.saturating_sub(freeing.start.free);
+            if came_back < freeing.evicted / 2 {
+                freeing.ended = Some(EndedEarly::NothingComesBack);
+            }
+        }
+    }
+
+    /// The space there should be by now, if every removed byte comes back.
+    pub fn expected_space(&self) -> Space {
+        Space {
+            available: self.space.available.saturating_add(self.removed_since),
+            free: self.space.free.saturating_add(self.removed_since),
+            ..self.space
+        }
+    }
+
+    /// Nothing need go for this goal (any more).
+    fn is_met(&self, goal: Goal) -> bool {
+        match goal {
+            Goal::MaxEntries(most) => self.left.entries <= most,
+            Goal::MaxSize { budget, .. } => self.left.bytes <= budget,
+            Goal::MinFree { target, .. } => self.expected_space().available >= target,
+            Goal::OlderThan(_) | Goal::Orphans | Goal::Invalidate => false,
+        }
+    }
+
+    /// The goal, which was not met, is over.
+    fn is_reached(&self, goal: Goal) -> bool {
+        match goal {
+            Goal::MaxSize { target, .. } => {
+                let is_hopeless = self.progress.is_some_and(|progress| progress.is_hopeless);
+                !is_hopeless && self.left.bytes <= target
+            }
+            Goal::MinFree { .. } => self.freeing.ended.is_some() || self.is_met(goal),
+            goal => self.is_met(goal),
+        }
+    }
+
+    /// Whether free space has to be read before more goes for it: after the first entry, since that
+    /// may free nothing, whenever twice as much has gone, and before it counts as reached where the
+    /// last reading was zero, which can be any amount below what is kept for root.
+    fn is_measuring_due(&self, goal: Goal) -> bool {
+        let Freeing { evicted, measure_at, .. } = self.freeing;
+        matches!(goal, Goal::MinFree { .. })
+            && self.removed_since > 0
+            && (evicted >= measure_at || (self.space.available == 0 && self.is_met(goal)))
+    }
+
+    /// Whether evicting this entry would take the cache below what `min_free` must leave.
+    fn is_too_much(&self, goal: Goal, index: usize) -> bool {
+        let Goal::MinFree { min_budget, .. } = goal else { return false };
+        self.left.bytes.saturating_sub(self.entries[index].bytes) < min_budget
+    }
+
+    fn is_hopeless(&self, goal: Goal) -> bool {
+        let Goal::MaxSize { budget, best_effort: false, .. } = goal else { return false };
+        is_hopeless(self.bytes_in_use(), budget)
+    }
+
+    fn bytes_in_use(&self) -> u64 {
+        let used = (0..self.entries.len())
+            .filter(|&index| self.fate(index).protection().is_some_and(Protection::is_use));
+        used.fold(0, |sum, index| sum.saturating_add(self.entries[index].bytes))
+    }
+
+    /// Why the entry would go for this goal, if it would.
+    fn cause(&self, goal: Goal, index: usize) -> Option<Cause> {
+        Some(match goal {
+            Goal::OlderThan(limit) if self.ages[index] < limit => return None,
+            Goal::OlderThan(_) => Cause::OlderThan,
+            Goal::MaxEntries(_) => Cause::MaxEntries,
+            Goal::MaxSize { .. } => Cause::OverBudget,
+            Goal::MinFree { .. } => Cause::MinFree,
+            Goal::Orphans if self.entries[index].state == State::Sealed => return None,
+            Goal::Orphans => Cause::Orphan,
+            Goal::Invalidate => Cause::Invalidated,
+        })
+    }
+
+    /// The limits that what is left exceeds. `older_than` is never unmet.
+    pub fn unmet(&self) -> Vec<Unmet> {
+        let unmet = |&goal: &Goal| match goal {
+            _ if self.is_met(goal) => None,
+            Goal::MaxEntries(limit) => Some(Unmet::MaxEntries { limit }),
+            Goal::MaxSize { budget, .. } => {
+                Some(Unmet::MaxSize { limit: budget, hopeless: self.gave_up })
+            }
+            Goal::MinFree { target, .. } => Some(Unmet::MinFree(self.shortage(target))),
+            Goal::OlderThan(_) | Goal::Orphans | Goal::Invalidate => None,
+        };
+        self.goals.iter().filter_map(unmet).collect()
+    }
+
+    fn shortage(&self, target: u64) -> Shortage {
+        let Freeing { start, ended, evicted, .. } = self.freeing;
+        let now = self.expected_space();
+        let evictable = (0..self.entries.len())
+            .filter(|&index| self.fate(index) == Fate::Untouched(None))
+            .fold(0_u64, |sum, index| sum.saturating_add(self.entries[index].allocated_bytes));
+        Shortage {
+            target,
+            available: now.available,
+            needed: target.saturating_sub(start.available),
+            freed: if evicted > 0 { now.free.saturating_sub(start.free) } else { 0 },
+            evictable,
+            ended,
+        }
+    }
+
+    /// What `min_free` comes to in bytes, if it is a limit.
+    pub fn min_free_target(&self) -> Option<u64> {
+        self.goals.iter().find_map(|goal| match goal {
+            Goal::MinFree { target, .. } => Some(*target),
+            _ => None,
+        })
+    }
+
+    /// What is left.
+    pub fn left(&self) -> Totals {
+        self.left
+    }
+
+    /// Whether nothing was evicted for a limit, because it is hopeless.
+    pub fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
+    /// What became of the entry at that place in the view.
+    pub fn fate(&self, index: usize) -> Fate {
+        self.fates[index].clone().unwrap_or(Fate::Untouched(self.protection[index]))
+    }
+
+    /// The entries' places in the view in eviction order.
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+}
+
+/// The order in which entries go: least recently used first, by recorded time, or as the user named
+/// them.
+fn order(entries: &[Entry], policy: &Policy) -> Vec<usize> {
+    if let Policy::Invalidate { which: Which::Keys(keys), .. } = policy {
+        // The view is sorted by key.
+        let place = |key| entries.binary_search_by_key(key, |entry| entry.key).ok();
+        let mut seen = vec![false; entries.len()];
+        let mut order: Vec<usize> = keys.iter().filter_map(place).collect();
+        order.retain(|&index| !std::mem::replace(&mut seen[index], true));
+        return order;
+    }
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    order.sort_unstable_by_key(|&index| (entries[index].last_used, entries[index].key));
+    order
+}
+
+fn goals(policy: &Policy, space: Space) -> Vec<Goal> {
+    let sweep = match policy {
+        Policy::Sweep(sweep) => sweep,
+        Policy::Orphans { .. } => return vec![Goal::Orphans],
+        Policy::Invalidate { .. } => return vec![Goal::Invalidate],
+    };
+    let mut goals = Vec::new();
+    goals.extend(sweep.older_than.map(Goal::OlderThan));
+    goals.extend(sweep.max_entries.map(Goal::MaxEntries));
+    goals.extend(sweep.max_size.map(|budget| Goal::MaxSize {
+        budget,
+        target: sweep.low_water.of(budget),
+        best_effort: sweep.best_effort,
+    }));
+    goals.extend(sweep.min_free.map(|keep| Goal::MinFree {
+        target: keep.target(space.total),
+        min_budget: sweep.min_budget,
+    }));
+    goals
+}

@@ -1,0 +1,166 @@
+//! What a run is asked for, and what it spares.
+
+use std::time::{Duration, SystemTime};
+
+use super::fate::Protection;
+use crate::key::Key;
+use crate::units::{FreeSpace, Percent, age};
+use crate::view::{Entry, Pin, State};
+
+/// A partial entry written to within this time counts as being encoded, unless the user says
+/// otherwise: ffmpeg writes a segment every few seconds, and pauses for minutes when the player does.
+pub const MIN_AGE: Duration = Duration::from_secs(10 * 60);
+
+/// Budgets under this need the user's word: a mistyped `--max-size 50` must not empty a cache. 1 GiB
+/// holds about one film.
+pub const MIN_BUDGET: u64 = 1 << 30;
+
+/// What `sweep` keeps to. The default has no limit and evicts nothing.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// Evict what was not used for this long.
+    pub older_than: Option<Duration>,
+    /// Evict down to this many entries.
+    pub max_entries: Option<u64>,
+    /// Evict down to this many bytes in all entries.
+    pub max_size: Option<u64>,
+    /// When over `max_size`, evict down to this share of it.
+    pub low_water: Percent,
+    /// Evict until this much of the file system is free.
+    pub min_free: Option<FreeSpace>,
+    /// Never evict below this many bytes of entries for `min_free`: so much of the cache nobody else's
+    /// files can push out.
+    pub min_budget: u64,
+    /// Protect what was used more recently than this.
+    pub keep_recent: Duration,
+    /// Protect partial entries written more recently than this.
+    pub min_age: Duration,
+    /// Evict for `max_size` even where the entries in use alone exceed it.
+    pub best_effort: bool,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self {
+            older_than: None,
+            max_entries: None,
+            max_size: None,
+            low_water: Percent::ALL,
+            min_free: None,
+            min_budget: MIN_BUDGET,
+            keep_recent: Duration::ZERO,
+            min_age: MIN_AGE,
+            best_effort: false,
+        }
+    }
+}
+
+/// Permission to remove an entry whose pin somebody holds: `invalidate --force`.
+#[derive(Clone, Copy, Debug)]
+pub struct Forced(());
+
+impl Forced {
+    /// Says that the user asked for it by name.
+    pub fn by_the_user() -> Self {
+        Self(())
+    }
+}
+
+/// Which entries `invalidate` removes.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// These, protected by locks alone.
+    Keys(Vec<Key>),
+    /// All of them but those being encoded.
+    All,
+}
+
+/// What a removing command wants.
+#[derive(Clone, Debug)]
+pub enum Policy {
+    /// Least recently used entries down to limits.
+    Sweep(Sweep),
+    /// Partial entries that nobody uses or writes.
+    Orphans {
+        /// Abandoned after this long without a write.
+        min_age: Duration,
+    },
+    /// Entries that the user names.
+    Invalidate {
+        /// These.
+        which: Which,
+        /// Even if pinned.
+        force: Option<Forced>,
+    },
+}
+
+impl Policy {
+    /// What this policy spares.
+    pub fn shield(&self) -> Shield {
+        match self {
+            Self::Sweep(sweep) => Shield {
+                min_age: sweep.min_age,
+                keep_recent: sweep.keep_recent,
+                ..Shield::default()
+            },
+            Self::Orphans { min_age } => Shield { min_age: *min_age, ..Shield::default() },
+            Self::Invalidate { which, force } => Shield {
+                ignore_pins: force.is_some(),
+                min_age: match which {
+                    Which::Keys(_) => Duration::ZERO,
+                    Which::All => MIN_AGE,
+                },
+                ..Shield::default()
+            },
+        }
+    }
+}
+
+/// What protects entries: the one place that says in which order reasons are named. The default is
+/// what protects an entry from every command that is not told otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Shield {
+    /// A partial entry written to more recently than this counts as being encoded.
+    pub min_age: Duration,
+    /// What was used more recently than this stays.
+    pub keep_recent: Duration,
+    /// A pin does not protect: the user forces it.
+    pub ignore_pins: bool,
+}
+
+impl Default for Shield {
+    fn default() -> Self {
+        Self { min_age: MIN_AGE, keep_recent: Duration::ZERO, ignore_pins: false }
+    }
+}
+
+impl Shield {
+    /// What keeps the entry from going at `now`, the first reason that applies.
+    pub fn protection(&self, entry: &Entry, now: SystemTime) -> Option<Protection> {
+        if entry.pin == Pin::Unknown {
+            return Some(Protection::Error);
+        }
+        if matches!(entry.pin, Pin::Held(_)) && !self.ignore_pins {
+            return Some(Protection::Pinned);
+        }
+        if entry.state == State::Partial && age(now, entry.last_written) < self.min_age {
+            return Some(Protection::Writing);
+        }
+        (age(now, entry.last_used) < self.keep_recent).then_some(Protection::Recent)
+    }
+}
+
+/// Whether somebody may be watching the entry unseen: no daemon that takes locks made it (maintainers
+/// never create `.write`), and it was used or written lately.
+pub fn is_perhaps_watched(entry: &Entry, now: SystemTime) -> bool {
+    !entry.has_writer_lockfile && age(now, entry.last_used.max(entry.last_written)) < A_FILM
+}
+
+/// About the longest film with a long pause.
+pub const A_FILM: Duration = Duration::from_secs(4 * 60 * 60);
+
+/// Whether `--max-size` is given up: the bytes in use, `stuck`, are alone as much as the budget, and
+/// evicting the rest would empty the cache and still not reach it.
+pub fn is_hopeless(stuck: u64, budget: u64) -> bool {
+    stuck > 0 && stuck >= budget
+}
