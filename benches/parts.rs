@@ -8,7 +8,8 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use hls_cache::events::{Event, Summary};
 use hls_cache::key::{Key, KeySuffix, absolute};
-use hls_cache::plan::{Plan, Policy, Settled, Sweep};
+use hls_cache::plan::{Fate, Plan, Policy, Step, Sweep};
+use hls_cache::root::Space;
 use hls_cache::view::{CacheView, Entry, Pin, State};
 use hls_cache::{Root, layout};
 
@@ -48,9 +49,10 @@ fn plan(bencher: Bencher<'_, '_>, count: u64) {
     view.entries.sort_unstable_by_key(|entry| entry.key);
     let policy = Policy::Sweep(Sweep { max_size: Some((count / 2) << 30), ..Sweep::default() });
     bencher.counter(ItemsCount::new(count)).bench_local(|| {
-        let mut plan = Plan::new(&view, &policy, NOW, None);
-        while let Some(candidate) = plan.next_candidate() {
-            plan.settle(&candidate, Settled::Removed);
+        let mut plan = Plan::new(&view, &policy, NOW, Space::default());
+        while let Some(Step::Remove(candidate)) = plan.next_step() {
+            let fate = Fate::Removed(candidate.cause());
+            plan.settle(candidate, fate);
         }
         plan.left()
     });
