@@ -145,10 +145,19 @@ fn sandboxed(task: &str, without: &str, more: &str) -> Option<Command> {
         let values = settings(&service, setting);
         values.last().map_or_else(String::new, |value| format!(",{option}={value}"))
     });
-    let mut command = Command::new("unshare");
+    let mounted = |options: &str| {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", "mount -t proc -o \"$0\" proc /proc && exec \"$@\""])
+            .arg(format!("nosuid{options}"));
+        command
+    };
+    if !mounted("").arg("true").status().is_ok_and(|status| status.success()) {
+        missing("to mount a /proc");
+        return None;
+    }
+    let mut command = mounted(&proc.concat());
     command
-        .args(["--mount", "sh", "-c", "mount -t proc -o \"$0\" proc /proc && exec \"$@\""])
-        .arg(format!("nosuid{}", proc.concat()))
         .args(["setpriv", "--no-new-privs", "--inh-caps=-all"])
         .arg(format!("--bounding-set=-all,{}", capabilities.join(",")))
         .arg(env!("CARGO_BIN_EXE_hls-cache"));
@@ -181,8 +190,8 @@ fn foreign_cache() -> TempDir {
 
 #[test]
 fn the_capabilities_suffice_to_remove_what_is_another_users() {
-    let cache = foreign_cache();
     let Some(mut swept) = sandboxed("sweep", "", "") else { return };
+    let cache = foreign_cache();
     let swept = swept.arg("--root").arg(cache.path()).args(["sweep", "--max-entries", "0"]);
     let swept = swept.args(["--min-age", "0s"]).output().expect("setpriv");
     assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
@@ -193,8 +202,8 @@ fn the_capabilities_suffice_to_remove_what_is_another_users() {
 
 #[test]
 fn the_capabilities_suffice_to_verify_what_is_another_users() {
-    let cache = foreign_cache();
     let Some(mut verified) = sandboxed("verify", "", "") else { return };
+    let cache = foreign_cache();
     let verified = verified.arg("--root").arg(cache.path()).args(["--json", "verify", "--deep"]);
     let verified = verified.output().expect("setpriv");
     let complaints = String::from_utf8_lossy(&verified.stderr);
@@ -234,12 +243,12 @@ impl Drop for Viewer {
 /// Each line of the unit that has to do with it is needed: without it, nobody is named.
 #[test]
 fn the_sandbox_lets_a_sweep_say_who_holds_a_lock() {
-    let cache = foreign_cache();
     let none = Value::Array(Vec::new());
     for (without, more, are_named) in
         [("", "", true), ("CAP_SYS_PTRACE", "", false), ("", "\nProcSubset=pid\n", false)]
     {
         let Some(mut swept) = sandboxed("sweep", without, more) else { return };
+        let cache = foreign_cache();
         let viewer = Viewer::watch(cache.path());
         let swept = swept.arg("--root").arg(cache.path()).args(["--json", "sweep"]);
         let swept = swept.args(["--max-entries", "0"]).output().expect("setpriv");
