@@ -4,6 +4,8 @@
 //! cargo bench --bench cache -- --entries 300 --segments 900 --runs 9 --dir /var/tmp
 //! ```
 //!
+//! `--static PATH` names a statically linked build, whose start-up is timed beside that of this one.
+//!
 //! Prints medians, and ratios of medians (ours / theirs), of wall-clock and of CPU time: on a machine
 //! with other work the latter is the steadier. Tools that are not installed are left out. `--dir`
 //! says on which file system; what is made there is removed at the end. Nothing is asserted.
@@ -34,6 +36,7 @@ struct Options {
     keys: u64,
     runs: usize,
     dir: PathBuf,
+    linked_statically: Option<PathBuf>,
 }
 
 impl Options {
@@ -44,6 +47,7 @@ impl Options {
             keys: 1_000_000,
             runs: 9,
             dir: std::env::temp_dir(),
+            linked_statically: None,
         };
         while let Some(arg) = args.next() {
             let name = arg.to_string_lossy().into_owned();
@@ -63,6 +67,7 @@ impl Options {
                 "--keys" => options.keys = number()?,
                 "--runs" => options.runs = usize::try_from(number()?).unwrap_or(1).max(1),
                 "--dir" => options.dir = value.into(),
+                "--static" => options.linked_statically = Some(value.into()),
                 _ => return Err(format!("{name}: not an option")),
             }
         }
@@ -105,7 +110,7 @@ fn run(options: &Options) -> io::Result<()> {
     progress(options, &cache)?;
     evict(options, scratch.path())?;
     keys(options, scratch.path())?;
-    start_up(options)
+    start_up(options, scratch.path())
 }
 
 /// Makes a cache of sealed entries with small segments: what is measured is names, not data.
@@ -209,9 +214,19 @@ fn hash_only(count: u64) {
     }
 }
 
-fn start_up(options: &Options) -> io::Result<()> {
+fn start_up(options: &Options, scratch: &Path) -> io::Result<()> {
     let mut race = Race::new("start-up");
-    race.add("hls-cache key", OURS, &["key", "--quality", "1080p", "/a.mkv"], None);
+    // Copied, as an installation does: what the linker has written starts more slowly.
+    let mut add = |name: &str, program: &Path| {
+        let copy = scratch.join(name);
+        std::fs::copy(program, &copy)?;
+        race.add(name, copy, &["key", "--quality", "1080p", "/a.mkv"], None);
+        io::Result::Ok(())
+    };
+    add("hls-cache key", OURS.as_ref())?;
+    if let Some(program) = &options.linked_statically {
+        add("hls-cache key, static", program)?;
+    }
     race.add("sha256sum", "sha256sum", &["/dev/null"], None);
     race.add("true", "true", &[], None);
     race.run(options.runs * 30, |_| Ok(()))

@@ -50,7 +50,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -s v -l verbose
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -s h -l help -d 'Print help'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -s V -l version -d 'Print version'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l segments -d 'How many segments the one KEY must have' -r
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l subset -d 'Verify the I-th of N parts of the cache; N runs see every entry' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l subset -d 'Verify only part I of N; with today/N another part every day' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l root -d 'The cache\'s directory [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l deep -d 'Also read box headers, the timeline and subtitles; never the media data'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l fix -d 'Remove what is damaged and not in use'

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use hls_cache::Key;
@@ -134,9 +135,9 @@ pub struct VerifyArgs {
     /// Also read box headers, the timeline and subtitles; never the media data
     #[arg(long)]
     pub deep: bool,
-    /// Verify the I-th of N parts of the cache; N runs see every entry
+    /// Verify only part I of N; with today/N another part every day
     #[arg(long, value_name = "I/N", conflicts_with = "key")]
-    pub subset: Option<Subset>,
+    pub subset: Option<Part>,
     /// Remove what is damaged and not in use
     #[arg(long)]
     pub fix: bool,
@@ -156,7 +157,39 @@ impl std::str::FromStr for Subset {
         text.split_once('/')
             .and_then(|(part, of)| Some(Self { part: part.parse().ok()?, of: of.parse().ok()? }))
             .filter(|subset| (1..=subset.of).contains(&subset.part))
-            .ok_or("not a part: write I/N with I from 1 to N, for instance 3/7")
+            .ok_or("not a part: write I/N with I from 1 to N, for instance 3/7, or today/7")
+    }
+}
+
+/// `I/N`, or `today/N` for a timer: another part every day.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    Fixed(Subset),
+    Today { of: u64 },
+}
+
+impl std::str::FromStr for Part {
+    type Err = <Subset as std::str::FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let of = text.strip_prefix("today/").and_then(|of| of.parse().ok());
+        match of.filter(|&of| of > 0) {
+            Some(of) => Ok(Self::Today { of }),
+            None => text.parse().map(Self::Fixed),
+        }
+    }
+}
+
+impl Part {
+    /// The part at `now`. Days are UTC's, since 1970.
+    pub fn at(self, now: SystemTime) -> Subset {
+        match self {
+            Self::Fixed(subset) => subset,
+            Self::Today { of } => {
+                let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                Subset { part: since_1970.as_secs() / (24 * 60 * 60) % of + 1, of }
+            }
+        }
     }
 }
 
@@ -259,4 +292,25 @@ pub struct InvalidateArgs {
     /// Say what would be done and do nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_round_of_days_takes_every_part_once_and_begins_anew() {
+        let part_on = |day: u64| {
+            let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(day * 86400 + 43200);
+            "today/30".parse::<Part>().unwrap().at(noon).part
+        };
+        assert_eq!(
+            (0..60).map(part_on).collect::<Vec<_>>(),
+            [(1..=30), (1..=30)].map(Vec::from_iter).concat()
+        );
+        let before_1970 = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!("today/30".parse::<Part>().unwrap().at(before_1970).part, 1);
+        assert_eq!("7/30".parse::<Part>().unwrap().at(before_1970).part, 7);
+    }
 }

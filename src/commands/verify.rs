@@ -12,7 +12,7 @@ pub fn run(context: &Context<'_>, args: VerifyArgs) -> Result<Exit, Stop> {
             "--segments counts the segments of one entry: name exactly one KEY".into(),
         ));
     }
-    let selection = match args.subset {
+    let selection = match args.subset.map(|part| part.at(context.now)) {
         Some(Subset { part, of }) => Selection::Subset { part, of },
         None if args.key.is_empty() => Selection::All,
         None => Selection::Keys(args.key),

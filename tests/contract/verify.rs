@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
+use std::time::SystemTime;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
@@ -209,6 +210,36 @@ fn the_subsets_are_a_partition() {
     assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), names.len(), "{parts:?}");
     assert_eq!(parts.into_iter().flatten().collect::<BTreeSet<_>>(), names);
     for nonsense in ["4/3", "1/0", "0/0", "1", "1/", "/3", "-1/3", "a/b"] {
+        cache.run(["verify", "--subset", nonsense]).code(2).no_stdout();
+    }
+}
+
+/// For timers: the days since 1970 count the parts off, and the last day of a round has the last part.
+#[test]
+fn the_part_of_today_is_counted_by_days() {
+    let mut cache = TestCache::new();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        cache = cache.real(name);
+    }
+    let today = || {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        since_1970.as_secs() / (24 * 60 * 60)
+    };
+    let entries =
+        |subset: &str| verify(&cache, &["--subset", subset]).success().json()["entries"].clone();
+    let (day, of_today) = loop {
+        let day = today();
+        let of_today = entries("today/3");
+        // Not where midnight came in between.
+        if day == today() {
+            break (day, of_today);
+        }
+    };
+    for part in 1..=3 {
+        let is_todays = part == day % 3 + 1;
+        assert_eq!(entries(&format!("{part}/3")) == of_today, is_todays, "{part}/3 on day {day}");
+    }
+    for nonsense in ["today/0", "today", "today/", "today/-1", "Today/3", "3/today", "tomorrow/3"] {
         cache.run(["verify", "--subset", nonsense]).code(2).no_stdout();
     }
 }

@@ -2,11 +2,15 @@
 //! quick start, and a block below `<!-- from FILE -->` is that file.
 //!
 //! Renew them with `HLS_CACHE_RENEW_DOCS=1 cargo test docs`.
+//!
+//! A pipeline that the manual recommends does what the manual says of it.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
+
+use hls_cache::daemon::Cache;
 
 use crate::cache::DemoCache;
 use crate::repository;
@@ -87,16 +91,7 @@ fn steady(line: &str) -> String {
 
 /// Both streams of a shell's command, less what differs from run to run.
 fn output(command: &str, cache: &DemoCache) -> String {
-    let program = Path::new(env!("CARGO_BIN_EXE_hls-cache"));
-    let path = format!(
-        "{}:{}",
-        program.parent().expect("a directory").display(),
-        std::env::var("PATH").unwrap_or_default()
-    );
-    let output = Command::new("sh")
-        .args(["-c", &format!("exec 2>&1; {command}")])
-        .current_dir(cache.root())
-        .env("PATH", path)
+    let output = shell(&format!("exec 2>&1; {command}"), cache.root())
         .env("HLS_CACHE_ROOT", cache.root())
         .env("LC_ALL", "C")
         .env_remove("COLUMNS")
@@ -114,6 +109,19 @@ fn output(command: &str, cache: &DemoCache) -> String {
         .replace(&viewer, VIEWER)
 }
 
+/// A shell's command that finds the program.
+fn shell(command: &str, directory: &Path) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_hls-cache"));
+    let path = format!(
+        "{}:{}",
+        program.parent().expect("a directory").display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).current_dir(directory).env("PATH", path);
+    shell
+}
+
 /// A file of the repository; of Rust source, the first example of its documentation.
 fn excerpt(file: &str) -> String {
     let text = fs::read_to_string(repository().join(file)).expect(file);
@@ -128,4 +136,61 @@ fn excerpt(file: &str) -> String {
         .filter(|line| !line.starts_with("# "))
         .flat_map(|line| [line, "\n"])
         .collect()
+}
+
+/// The one example of the manual in which `word` occurs, as a reader would copy it.
+fn example(page: &str, word: &str) -> String {
+    let page = fs::read_to_string(repository().join("man").join(page)).expect(page);
+    let blocks = page.split(".EX\n").skip(1).filter_map(|rest| rest.split(".EE").next());
+    let blocks: Vec<&str> = blocks.filter(|block| block.contains(word)).collect();
+    assert_eq!(blocks.len(), 1, "examples with {word}");
+    blocks[0].replace("\\-", "-").replace("\\e", "\\")
+}
+
+/// What it lists is taken for what may go: an entry whose film is there, in whichever quality and track,
+/// must not be listed, nor what is no entry.
+#[test]
+fn the_manuals_list_of_entries_without_a_file_names_no_other() {
+    let base = tempfile::tempdir().expect("tempdir");
+    let (media, root) = (base.path().join("media"), base.path().join("cache"));
+    let library = media.join("A film, with 'quotes' (1979)");
+    fs::create_dir_all(&library).expect("a library");
+    fs::create_dir(&root).expect("a cache");
+    let kept = ["a film.mkv", "a film.mp4"].map(|name| library.join(name));
+    let gone = library.join("gone.mkv");
+    let entry = |source: &Path, quality: &str, audio: i64| {
+        let key = Cache::key_for(source, quality, audio).expect("a key");
+        fs::create_dir(root.join(key.to_string())).expect("an entry");
+        key.to_string()
+    };
+    for file in &kept {
+        fs::write(file, "").expect("a film");
+        for (quality, audio) in [("1080p", -1), ("1080p", 0), ("720p", -1), ("720p", 0)] {
+            entry(file, quality, audio);
+        }
+    }
+    let mut without = [entry(&gone, "1080p", -1), entry(&gone, "720p", 0)];
+    without.sort_unstable();
+    for foreign in
+        ["lost+found", "notes", "0123456789ABCDEF", ".trash.0123456789abcdef.0123456789abcdef"]
+    {
+        fs::create_dir(root.join(foreign)).expect("something foreign");
+    }
+    let names = || {
+        let found = fs::read_dir(&root).expect("the cache").map(|found| found.expect("a name"));
+        let mut names: Vec<_> = found.map(|found| found.file_name()).collect();
+        names.sort_unstable();
+        names
+    };
+    let before = names();
+
+    let pipeline = example("hls-cache-key.1", "comm")
+        .replace("/media", media.to_str().expect("UTF-8"))
+        .replace("/srv/hls", root.to_str().expect("UTF-8"));
+    let listed = shell(&format!("set -e; {pipeline}"), base.path()).output().expect("sh");
+    let complaints = String::from_utf8_lossy(&listed.stderr);
+    assert!(listed.status.success() && complaints.is_empty(), "{complaints}");
+    let listed = String::from_utf8(listed.stdout).expect("UTF-8");
+    assert_eq!(listed.lines().collect::<Vec<_>>(), without, "{pipeline}");
+    assert_eq!(names(), before, "it only shows");
 }

@@ -1,20 +1,24 @@
 //! The systemd units are valid, sandboxed, and leave the tool what it needs.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{has, missing, repository};
 
-const SERVICE: &str = "hls-cache-sweep@.service";
-const TIMER: &str = "hls-cache-sweep@.timer";
+/// What the units do; of each there is a service and a timer.
+const TASKS: [&str; 3] = ["sweep", "gc-orphans", "verify"];
+const KEY: &str = "0123456789abcdef";
 const NOBODY: u32 = 65534;
 
-fn unit(name: &str) -> String {
-    fs::read_to_string(repository().join("packaging").join(name)).expect(name)
+fn unit(task: &str, kind: &str) -> String {
+    let name = format!("hls-cache-{task}@.{kind}");
+    fs::read_to_string(repository().join("packaging").join(&name)).expect(&name)
 }
 
 /// The values of `name`, in order.
@@ -23,16 +27,12 @@ fn settings(unit: &str, name: &str) -> Vec<String> {
     values.map(str::to_owned).collect()
 }
 
-/// The units of one cache, `/srv/hls`, with a program that exists.
-fn instance() -> (TempDir, Vec<PathBuf>) {
-    let directory = tempfile::tempdir().expect("tempdir");
-    let paths = [SERVICE, TIMER].map(|name| {
-        let path = directory.path().join(name.replace('@', "@srv-hls"));
-        let text = unit(name).replace("/usr/bin/hls-cache", env!("CARGO_BIN_EXE_hls-cache"));
-        fs::write(&path, text).expect("a unit");
-        path
-    });
-    (directory, paths.into())
+/// The unit of one cache, `/srv/hls`, with a program that exists.
+fn instance(directory: &TempDir, task: &str, kind: &str) -> PathBuf {
+    let path = directory.path().join(format!("hls-cache-{task}@srv-hls.{kind}"));
+    let text = unit(task, kind).replace("/usr/bin/hls-cache", env!("CARGO_BIN_EXE_hls-cache"));
+    fs::write(&path, text).expect("a unit");
+    path
 }
 
 #[test]
@@ -40,10 +40,12 @@ fn systemd_finds_no_fault_with_the_units() {
     if !has("systemd-analyze") {
         return;
     }
-    let (_directory, paths) = instance();
+    let directory = tempfile::tempdir().expect("tempdir");
+    let paths = TASKS.iter().flat_map(|task| [(task, "service"), (task, "timer")]);
+    let paths = paths.map(|(task, kind)| instance(&directory, task, kind));
     let verified = Command::new("systemd-analyze")
         .args(["verify", "--man=no"])
-        .args(&paths)
+        .args(paths)
         .output()
         .expect("systemd-analyze");
     let complaints = String::from_utf8_lossy(&verified.stderr);
@@ -53,59 +55,214 @@ fn systemd_finds_no_fault_with_the_units() {
 }
 
 #[test]
-fn the_service_is_sandboxed() {
+fn the_services_are_sandboxed() {
     if !has("systemd-analyze") {
         return;
     }
-    let (_directory, paths) = instance();
-    let judged = Command::new("systemd-analyze")
-        // In tenths; 20 is "OK", and a new line without a sandbox would be at 96.
-        .args(["security", "--offline=true", "--no-pager", "--threshold=20"])
-        .arg(&paths[0])
-        .output()
-        .expect("systemd-analyze");
-    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
+    let directory = tempfile::tempdir().expect("tempdir");
+    // In tenths; 20 is "OK", and a new line without a sandbox would be at 96.
+    for (task, exposure) in [("sweep", 21), ("gc-orphans", 21), ("verify", 13)] {
+        let judged = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager"])
+            .arg(format!("--threshold={exposure}"))
+            .arg(instance(&directory, task, "service"))
+            .output()
+            .expect("systemd-analyze");
+        let table = String::from_utf8_lossy(&judged.stdout);
+        assert!(judged.status.success(), "{task}: {table}");
+    }
 }
 
-/// Files of another user, in directories that only that user may enter, with no more power than the
-/// service has.
+/// One sandbox, written three times: a line that one of the services has and another has not is listed here.
 #[test]
-fn the_capabilities_of_the_service_suffice() {
+fn the_services_differ_only_in_what_their_tasks_need() {
+    let [sweep, gc_orphans, verify] = TASKS.map(|task| {
+        let service = unit(task, "service");
+        let lines = service.split("[Service]").nth(1).expect("[Service]").lines();
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    });
+    let only_in = |these: &[String], those: &[String]| -> Vec<String> {
+        these.iter().filter(|line| !those.contains(line)).cloned().collect()
+    };
+    let sweeps = "ExecStart=:/usr/bin/hls-cache --root %f sweep --wait 10m";
+    assert_eq!(
+        only_in(&gc_orphans, &sweep),
+        ["ExecStart=:/usr/bin/hls-cache --root %f gc-orphans --min-age 12h --wait 10m"]
+    );
+    assert_eq!(only_in(&sweep, &gc_orphans), [sweeps]);
+    assert_eq!(
+        only_in(&verify, &sweep),
+        [
+            "ExecStart=:/usr/bin/hls-cache --root %f verify --deep --subset today/30",
+            "CapabilityBoundingSet=CAP_DAC_READ_SEARCH",
+            "ReadOnlyPaths=%f",
+            // Nobody who reads segments has to know who else runs.
+            "ProtectProc=invisible",
+            "ProcSubset=pid",
+        ]
+    );
+    assert_eq!(
+        only_in(&sweep, &verify),
+        [
+            sweeps,
+            "SuccessExitStatus=4",
+            "CapabilityBoundingSet=CAP_DAC_OVERRIDE",
+            "CapabilityBoundingSet=CAP_FOWNER",
+            "CapabilityBoundingSet=CAP_CHOWN",
+            "CapabilityBoundingSet=CAP_SYS_PTRACE",
+            "ReadWritePaths=%f",
+            "SystemCallFilter=@chown",
+            "SystemCallFilter=~ptrace process_vm_readv process_vm_writev pidfd_getfd kcmp",
+        ]
+    );
+}
+
+/// By a clock that is far ahead everything looks unused.
+#[test]
+fn what_removes_waits_for_the_clock() {
+    for task in ["sweep", "gc-orphans"] {
+        assert_eq!(settings(&unit(task, "service"), "After"), ["time-sync.target"], "{task}");
+    }
+}
+
+/// The program with as much of the service's sandbox as setpriv(1) and a `/proc` of its own can build, less
+/// `without` and with the lines `more`; `None`, said loudly, where that is not possible.
+fn sandboxed(task: &str, without: &str, more: &str) -> Option<Command> {
     if !rustix::process::geteuid().is_root() {
         missing("root");
-        return;
+        return None;
     }
-    if !has("setpriv") {
-        return;
+    if !has("setpriv") || !has("unshare") {
+        return None;
     }
-    let base = tempfile::tempdir().expect("tempdir");
-    let root = base.path().join("cache");
-    let video = root.join("0123456789abcdef/video");
-    fs::create_dir_all(&video).expect("an entry");
-    fs::write(video.join("seg-0.m4s"), "x").expect("a segment");
-    // Sticky, so that deleting takes more than being allowed to write.
-    for (path, mode) in [(&video, 0o500), (&root, 0o1700)] {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    let service = unit(task, "service") + more;
+    let capabilities = settings(&service, "CapabilityBoundingSet").join(" ");
+    let capabilities = capabilities.split(' ').filter(|&name| name != without);
+    let capabilities: Vec<String> =
+        capabilities.map(|name| name.to_lowercase().replace("cap_", "+")).collect();
+    let proc = [("ProtectProc", "hidepid"), ("ProcSubset", "subset")].map(|(setting, option)| {
+        let values = settings(&service, setting);
+        values.last().map_or_else(String::new, |value| format!(",{option}={value}"))
+    });
+    let mounted = |options: &str| {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", "mount -t proc -o \"$0\" proc /proc && exec \"$@\""])
+            .arg(format!("nosuid{options}"));
+        command
+    };
+    if !mounted("").arg("true").status().is_ok_and(|status| status.success()) {
+        missing("to mount a /proc");
+        return None;
     }
-    for path in [&video.join("seg-0.m4s"), &video, video.parent().expect("an entry"), &root] {
-        chown(path, Some(NOBODY), Some(NOBODY)).expect("chown");
-    }
+    let mut command = mounted(&proc.concat());
+    command
+        .args(["setpriv", "--no-new-privs", "--inh-caps=-all"])
+        .arg(format!("--bounding-set=-all,{}", capabilities.join(",")))
+        .arg(env!("CARGO_BIN_EXE_hls-cache"));
+    Some(command)
+}
 
-    let service = unit(SERVICE);
-    let kept = settings(&service, "CapabilityBoundingSet").concat().to_lowercase();
-    let kept: Vec<String> = kept.split(' ').map(|name| name.replace("cap_", "+")).collect();
-    let swept = Command::new("setpriv")
-        .args(["--no-new-privs", "--inh-caps=-all"])
-        .arg(format!("--bounding-set=-all,{}", kept.join(",")))
-        .arg(env!("CARGO_BIN_EXE_hls-cache"))
-        .args(["--root", root.to_str().expect("UTF-8"), "sweep"])
-        .args(["--max-entries", "0", "--min-age", "0s"])
-        .output()
-        .expect("setpriv");
+/// Another user's cache with one entry, in directories that only that user may enter.
+fn foreign_cache() -> TempDir {
+    let cache = tempfile::tempdir().expect("tempdir");
+    let video = cache.path().join(KEY).join("video");
+    fs::create_dir_all(&video).expect("an entry");
+    let fixture = repository().join("tests/fixtures/entry/video");
+    for file in fs::read_dir(fixture).expect("the fixture").map(|file| file.expect("a file")) {
+        fs::copy(file.path(), video.join(file.file_name())).expect("a segment");
+    }
+    fs::write(cache.path().join(KEY).join(".complete"), "").expect("a marker");
+    for found in walkdir::WalkDir::new(cache.path()) {
+        let found = found.expect("the cache");
+        // The root is sticky, so that deleting takes more than being allowed to write.
+        let mode = match found.depth() {
+            0 => 0o1700,
+            _ if found.file_type().is_dir() => 0o500,
+            _ => 0o400,
+        };
+        fs::set_permissions(found.path(), fs::Permissions::from_mode(mode)).expect("chmod");
+        chown(found.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
+    }
+    cache
+}
+
+#[test]
+fn the_capabilities_suffice_to_remove_what_is_another_users() {
+    let Some(mut swept) = sandboxed("sweep", "", "") else { return };
+    let cache = foreign_cache();
+    let swept = swept.arg("--root").arg(cache.path()).args(["sweep", "--max-entries", "0"]);
+    let swept = swept.args(["--min-age", "0s"]).output().expect("setpriv");
     assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
-    assert!(!root.join("0123456789abcdef").exists());
-    let pin = fs::metadata(root.join(".0123456789abcdef.pin")).expect("a lockfile");
+    assert!(!cache.path().join(KEY).exists());
+    let pin = fs::metadata(cache.path().join(format!(".{KEY}.pin"))).expect("a lockfile");
     assert_eq!(pin.uid(), NOBODY, "a daemon could not open it");
+}
+
+#[test]
+fn the_capabilities_suffice_to_verify_what_is_another_users() {
+    let Some(mut verified) = sandboxed("verify", "", "") else { return };
+    let cache = foreign_cache();
+    let verified = verified.arg("--root").arg(cache.path()).args(["--json", "verify", "--deep"]);
+    let verified = verified.output().expect("setpriv");
+    let complaints = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success() && complaints.is_empty(), "{complaints}");
+    let report: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
+    assert_eq!((&report["checked"], &report["healthy"]), (&1.into(), &1.into()), "{report}");
+}
+
+/// A process of another user that has the pin locked, until it is dropped.
+struct Viewer(Child);
+
+impl Viewer {
+    fn watch(cache: &Path) -> Self {
+        let mut child = Command::new("setpriv")
+            .args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")])
+            .args(["--clear-groups", "flock", "--shared", "--no-fork"])
+            .arg(cache.join(format!(".{KEY}.pin")))
+            .args(["sh", "-c", "echo held; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("setpriv");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("a line");
+        assert_eq!(line, "held\n");
+        Self(child)
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Each line of the unit that has to do with it is needed: without it, nobody is named.
+#[test]
+fn the_sandbox_lets_a_sweep_say_who_holds_a_lock() {
+    let none = Value::Array(Vec::new());
+    for (without, more, are_named) in
+        [("", "", true), ("CAP_SYS_PTRACE", "", false), ("", "\nProcSubset=pid\n", false)]
+    {
+        let Some(mut swept) = sandboxed("sweep", without, more) else { return };
+        let cache = foreign_cache();
+        let viewer = Viewer::watch(cache.path());
+        let swept = swept.arg("--root").arg(cache.path()).args(["--json", "sweep"]);
+        let swept = swept.args(["--max-entries", "0"]).output().expect("setpriv");
+        let report: Value = serde_json::from_slice(&swept.stdout).expect("JSON");
+        let entry = &report["entries"][0];
+        assert_eq!(
+            (&entry["action"], &entry["reason"]),
+            (&"kept".into(), &"pinned".into()),
+            "{report}"
+        );
+        let holder = serde_json::json!([{ "pid": viewer.0.id(), "command": "cat" }]);
+        let expected = if are_named { &holder } else { &none };
+        assert_eq!(&entry["holders"], expected, "without '{without}', with '{more}'");
+    }
 }
 
 /// What the package's file of defaults offers is what the program reads.
