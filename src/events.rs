@@ -1,7 +1,7 @@
 //! The event log: `UNIX_SECONDS EVENT KEY [BYTES]`, one event a line, appended with one write.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::fd;
 use crate::key::Key;
 use crate::layout::EVENTS_LOG;
+use crate::lines::{Line, Lines};
 use crate::lock;
 use crate::problem::Problem;
 use crate::root::Root;
@@ -153,24 +154,19 @@ impl Summary {
         }
     }
 
-    fn from_lines(mut log: impl BufRead, now: SystemTime) -> io::Result<Self> {
+    fn from_lines(log: impl BufRead, now: SystemTime) -> io::Result<Self> {
         /// Six times the longest line that parses: what is longer is skipped without being held.
         const LONGEST_LINE: u64 = 512;
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         let now = unix_seconds(now);
         let mut summary = Self::default();
         let (mut all, mut recent) = (HitRate::default(), HitRate::default());
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            if log.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
-                break;
-            }
-            let too_long = line.len() as u64 == LONGEST_LINE && !line.ends_with(b"\n");
-            if too_long {
-                log.skip_until(b'\n')?;
-            }
-            let event = std::str::from_utf8(&line).ok().filter(|_| !too_long).map(Event::from_str);
+        let mut lines = Lines::new(log, LONGEST_LINE);
+        while let Some(line) = lines.next_line()? {
+            let event = match line {
+                Line::Whole(line) => std::str::from_utf8(line).ok().map(Event::from_str),
+                Line::TooLong => None,
+            };
             let Some(Ok(event)) = event else {
                 summary.skipped += 1;
                 continue;

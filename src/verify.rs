@@ -1,7 +1,7 @@
 //! Whether a sealed entry is whole: every segment there and none empty.
 
 use std::ffi::{CStr, CString};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,6 +16,7 @@ use crate::fault::{Fault, FaultCode};
 use crate::fd;
 use crate::key::Key;
 use crate::layout;
+use crate::lines::{Line, Lines};
 use crate::parallel;
 use crate::plan::Reason;
 use crate::problem::Problem;
@@ -391,9 +392,11 @@ impl Video {
             let file = fd::open_dir(top, layout::VIDEO)
                 .and_then(|video| fd::open_regular(video.as_fd(), &*name));
             let highest = match file {
-                Ok(Some((file, _))) => highest_in_playlist(BufReader::new(file)),
+                Ok(Some((file, size))) if size <= LONGEST_PLAYLIST => {
+                    highest_in_playlist(BufReader::new(file))
+                }
                 // Somebody's link or pipe of that name says nothing about segments.
-                Ok(None) | Err(Errno::NOENT) => Ok(None),
+                Ok(_) | Err(Errno::NOENT) => Ok(None),
                 Err(error) => Err(error.into()),
             };
             let highest = highest.map_err(|reason| {
@@ -471,22 +474,21 @@ fn missing(first: u64, last: u64) -> Fault {
     Fault { code: FaultCode::MissingSegment, file: segment_path(first), detail }
 }
 
+/// A day of one-second segments is 4 MB; what is larger is no playlist.
+const LONGEST_PLAYLIST: u64 = 64 << 20;
+
 /// The highest segment that a playlist names.
 fn highest_in_playlist(playlist: impl BufRead) -> io::Result<Option<u64>> {
-    /// A day of one-second segments is 4 MB; what is beyond this is no playlist.
-    const LONGEST: u64 = 64 << 20;
     /// Longer than a segment's name with any path; what is longer is no segment's line.
     const LONGEST_LINE: u64 = 4096;
-    let mut playlist = playlist.take(LONGEST);
+    let mut lines = Lines::new(playlist.take(LONGEST_PLAYLIST), LONGEST_LINE);
     let mut highest = None;
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if playlist.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
-            return Ok(highest);
+    while let Some(line) = lines.next_line()? {
+        if let Line::Whole(line) = line {
+            highest = highest.max(segment_in_line(line));
         }
-        highest = highest.max(segment_in_line(&line));
     }
+    Ok(highest)
 }
 
 /// The segment that a line of a playlist names; a line that starts with `#` is a tag.
