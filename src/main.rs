@@ -13,7 +13,10 @@ use std::time::SystemTime;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::try_parse().unwrap_or_else(|error| report::misunderstood(&error));
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return report::unparsed(&error).into(),
+    };
     #[allow(clippy::disallowed_methods, reason = "the one reading of the clock")]
     let now = SystemTime::now();
     commands::run(cli, now).into()

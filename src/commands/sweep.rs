@@ -5,25 +5,16 @@ use hls_cache::plan::{MIN_AGE, Policy, Sweep};
 use hls_cache::units::{Percent, Size, Span, human_size};
 
 use super::{Context, Stop, environment, maintain};
-use crate::cli::SweepArgs;
+use crate::cli::{Budget, SweepArgs};
 use crate::exit::Exit;
 
-const KEEP_RECENT: &str = "HLS_CACHE_KEEP_RECENT";
-
-pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
+pub fn run(context: &Context<'_>, mut args: SweepArgs) -> Result<Exit, Stop> {
+    let max_size_name = add_environment(&mut args)?;
     let mut warnings = Vec::new();
-    let args = with_environment(args, &mut warnings)?;
-    let Size(least) = args.min_budget;
-    let max_size = args.max_size.map(|Size(budget)| {
-        if budget < least {
-            warnings.push(format!(
-                "--max-size {} is raised to {}; --min-budget allows less",
-                human_size(budget),
-                human_size(least)
-            ));
-        }
-        budget.max(least)
-    });
+    let max_size = args
+        .max_size
+        .map(|budget| at_least(args.min_budget, budget, max_size_name, &mut warnings))
+        .transpose()?;
     let policy = Policy::Sweep(Sweep {
         older_than: args.older_than.map(|Span(age)| age),
         max_entries: args.max_entries,
@@ -43,26 +34,22 @@ pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
     context.finish(&root, &outcome)
 }
 
-/// Limits of the environment apply only when the command line names none.
-fn with_environment(mut args: SweepArgs, warnings: &mut Vec<String>) -> Result<SweepArgs, Stop> {
+/// The environment's limits apply only where the command line names none, its protection always.
+/// Returns what named `max_size`.
+fn add_environment(args: &mut SweepArgs) -> Result<&'static str, Stop> {
+    const MAX_SIZE: &str = "HLS_CACHE_MAX_SIZE";
     let names_none = |args: &SweepArgs| {
         args.max_size.is_none()
             && args.min_free.is_none()
             && args.older_than.is_none()
             && args.max_entries.is_none()
     };
-    if names_none(&args) {
-        args.max_size = environment("HLS_CACHE_MAX_SIZE")?;
+    let is_environments = names_none(args);
+    if is_environments {
+        args.max_size = environment(MAX_SIZE)?;
         args.min_free = environment("HLS_CACHE_MIN_FREE")?;
-        args.keep_recent =
-            args.keep_recent.map_or_else(|| environment(KEEP_RECENT), |age| Ok(Some(age)))?;
-    } else if args.keep_recent.is_none()
-        && std::env::var_os(KEEP_RECENT).is_some_and(|value| !value.is_empty())
-    {
-        // A protection must not go unnoticed.
-        warnings.push(format!("{KEEP_RECENT} does not apply, because the command line names a limit; give --keep-recent"));
     }
-    if names_none(&args) {
+    if names_none(args) {
         return Err(Stop::Usage(
             "no limit named: give --max-size, --min-free, --older-than or --max-entries".into(),
         ));
@@ -70,5 +57,34 @@ fn with_environment(mut args: SweepArgs, warnings: &mut Vec<String>) -> Result<S
     if args.low_water.is_some() && args.max_size.is_none() {
         return Err(Stop::Usage("--low-water is a share of --max-size, which is not given".into()));
     }
-    Ok(args)
+    if args.keep_recent.is_none() {
+        args.keep_recent = environment("HLS_CACHE_KEEP_RECENT")?;
+    }
+    Ok(if is_environments { MAX_SIZE } else { "--max-size" })
+}
+
+/// The budget in bytes. One under `least` is refused if it is a bare number, since whoever wrote
+/// `--max-size 150` meant 150G and would have the cache emptied; with a unit it is raised.
+fn at_least(
+    Size(least): Size,
+    budget: Budget,
+    name: &str,
+    warnings: &mut Vec<String>,
+) -> Result<u64, Stop> {
+    let Budget { size: Size(bytes), bare } = budget;
+    if bytes >= least {
+        return Ok(bytes);
+    }
+    if let Some(number) = bare {
+        let unit = if bytes == 1 { "byte" } else { "bytes" };
+        return Err(Stop::Slip(format!(
+            "{name} {number} means {bytes} {unit}; write {number}G, or {number}B with --min-budget 0"
+        )));
+    }
+    warnings.push(format!(
+        "{name} {} is raised to {}; --min-budget allows less",
+        human_size(bytes),
+        human_size(least)
+    ));
+    Ok(least)
 }
