@@ -441,7 +441,8 @@ impl Outcome {
             reason: Some(reason),
             considered,
         };
-        let wanted = |key: &Key| named.is_none_or(|keys| keys.contains(key));
+        let wanted: Option<HashSet<&Key>> = named.map(|keys| keys.iter().collect());
+        let wanted = |key: &Key| wanted.as_ref().is_none_or(|keys| keys.contains(key));
         for unreadable in view.unreadable.iter().filter(|u| wanted(&u.key)) {
             let action = if named.is_some() { Action::Failed } else { Action::Kept };
             self.failed += u64::from(action == Action::Failed);

@@ -1,5 +1,6 @@
 //! Whether a sealed entry is whole: every segment there and none empty.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -142,10 +143,14 @@ pub fn run(
 ) -> Result<Verification, Problem> {
     let listing = Listing::read(root)?;
     let mut verification = Verification::default();
+    let named: BTreeSet<Key> = match selection {
+        Selection::Keys(keys) => keys.iter().copied().collect(),
+        Selection::All | Selection::Subset { .. } => BTreeSet::new(),
+    };
     let is_named = matches!(selection, Selection::Keys(_));
     let is_selected = |key: &Key| match selection {
         Selection::All => true,
-        Selection::Keys(keys) => keys.contains(key),
+        Selection::Keys(_) => named.contains(key),
         Selection::Subset { part, of } => key.as_u64() % of == part - 1,
     };
     for &key in listing.mounted.iter().filter(|key| is_selected(key)) {
@@ -156,15 +161,11 @@ pub fn run(
             verification.warnings.push(problem.to_string());
         }
     }
-    let keys = match selection {
-        Selection::Keys(keys) => {
-            let mut keys = keys.clone();
-            keys.retain(|key| !listing.mounted.contains(key));
-            keys.sort_unstable();
-            keys.dedup();
-            keys
-        }
-        _ => listing.entries.into_iter().filter(is_selected).collect(),
+    let keys: Vec<Key> = if is_named {
+        let is_free = |key: &Key| listing.mounted.binary_search(key).is_err();
+        named.iter().copied().filter(is_free).collect()
+    } else {
+        listing.entries.into_iter().filter(is_selected).collect()
     };
     progress.start(Task::Verify, keys.len());
     let results = parallel::map(&keys, Buffer::new, |buffer, &key| {

@@ -140,7 +140,10 @@ impl Context<'_> {
     fn finish(&self, root: &Root, report: &impl Report) -> Result<Exit, Stop> {
         let Global { json, quiet, verbose, .. } = *self.global;
         let exit = complain(report);
-        if let Some(finding) = report.finding().filter(|_| quiet && !json) {
+        if quiet
+            && !json
+            && let Some(finding) = report.finding()
+        {
             report::complain("warning", &finding);
         }
         report::print(|out| {

@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use hls_cache::Problem;
 use hls_cache::holders::by_whom;
 use hls_cache::maintain::{Action, Decision, Outcome};
 use hls_cache::plan::Reason;
 use hls_cache::units::{age, human_size};
 use hls_cache::view::Pin;
+use hls_cache::{Key, Problem};
 use serde_json::{Map, Value, json};
 
 use super::draw::name_some;
@@ -31,14 +31,14 @@ impl Report for Outcome {
 
     fn finding(&self) -> Option<String> {
         // Limits that are not met are warned of.
-        let left: Vec<String> = self
+        let left: Vec<Key> = self
             .decisions
             .iter()
             .filter(|decision| self.is_invalidation && decision.is_left_pinned())
-            .map(|decision| decision.key.to_string())
+            .map(|decision| decision.key)
             .collect();
-        let count = left.len() as u64;
-        (count > 0).then(|| format!("{} left in use: {}", count_entries(count), name_some(&left)))
+        let (count, names) = (left.len() as u64, left.iter());
+        (count > 0).then(|| format!("{} left in use: {}", count_entries(count), name_some(names)))
     }
 
     fn json(&self, verbose: bool, now: SystemTime) -> Map<String, Value> {

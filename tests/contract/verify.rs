@@ -230,6 +230,22 @@ fn the_subsets_are_a_partition() {
     }
 }
 
+/// In time that grows with the square of their number, this many take longer than any run may.
+#[test]
+fn fifty_thousand_damaged_entries_are_found_in_one_run() {
+    const COUNT: usize = 50_000;
+    let Some(cache) = TestCache::on_tmpfs("mode=755") else { return };
+    for n in 0..COUNT {
+        let entry = cache.root().join(format!("{n:016x}"));
+        fs::create_dir(&entry).unwrap();
+        symlink("nowhere", entry.join(".complete")).unwrap();
+    }
+    let run = verify(&cache, &[]).code(3);
+    assert_eq!(run.json()["damaged"], COUNT);
+    let quiet = cache.run(["-q", "verify"]).code(3).no_stdout();
+    quiet.complains_of(&format!("{COUNT} entries not healthy: 0000000000000000 damaged, "));
+}
+
 #[test]
 fn segments_needs_exactly_one_key() {
     let cache = TestCache::new().real("a").real("b");
