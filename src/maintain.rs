@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::events::{Event, EventKind, Journal};
+use crate::events::{self, Event, Journal, SweepEvent};
 use crate::evict::{self, Look, Removal};
 use crate::holders;
 use crate::key::Key;
@@ -16,7 +16,7 @@ use crate::plan::{
 use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::root::{Root, Space};
-use crate::units::{human_size, unix_seconds};
+use crate::units::{Percent, human_size, unix_seconds};
 use crate::view::{self, CacheView, Entry, Glance, Pin, State};
 use crate::walk::Buffer;
 
@@ -154,6 +154,12 @@ pub struct Limits {
 }
 
 impl Outcome {
+    /// Whether a limit is not met, or `invalidate` left an entry that is pinned: a sweep was asked for its
+    /// limits and not for certain entries.
+    pub fn has_finding(&self) -> bool {
+        !self.unmet.is_empty() || (self.is_invalidation && self.left_pinned())
+    }
+
     /// Whether an entry that was asked for was left because it is pinned.
     pub fn left_pinned(&self) -> bool {
         self.decisions.iter().any(Decision::is_left_pinned)
@@ -199,6 +205,10 @@ pub fn run(
         }
         reap(root, &mut outcome, progress)?;
     }
+    if let (Policy::Sweep(_), Some(held)) = (policy, &maintenance) {
+        let rotated = events::rotate(root, events::LARGE_LOG, held);
+        outcome.warnings.extend(rotated.err().map(|problem| problem.to_string()));
+    }
 
     // Ages count from when the wait for another maintainer was over.
     let now = now.checked_add(began.elapsed()).unwrap_or(now);
@@ -229,6 +239,9 @@ pub fn run(
         reread_free_space(root, sweep, &mut outcome);
     }
     outcome.summarise(&order, &view, &plan, space);
+    if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
+        outcome.log_sweep(root, sweep, now);
+    }
     Ok(outcome)
 }
 
@@ -299,7 +312,7 @@ impl Actor<'_> {
                     Some(name) => self.trash.push((name, entry.bytes)),
                     None => outcome.freed_bytes = outcome.freed_bytes.saturating_add(entry.bytes),
                 }
-                self.log(candidate.reason, &entry);
+                self.journal.append(Event::removal(&entry, candidate.reason, now));
                 Settled::Removed
             }
             Removal::Gone => Settled::Gone,
@@ -310,21 +323,6 @@ impl Actor<'_> {
                 Settled::Failed
             }
         }
-    }
-
-    fn log(&mut self, reason: Reason, entry: &Entry) {
-        let kind = match reason {
-            Reason::Orphan => EventKind::Orphan,
-            Reason::Invalidated => EventKind::Invalidate,
-            _ => EventKind::Evict,
-        };
-        let event = Event {
-            time: unix_seconds(self.order.now),
-            kind,
-            key: entry.key,
-            bytes: Some(entry.bytes),
-        };
-        self.journal.append(event);
     }
 
     /// Deletes what has left its name, which makes room for what the log had none for.
@@ -424,6 +422,39 @@ impl Outcome {
             self.warnings.extend(self.blind_removals(now));
         }
         self.warn_unmet();
+    }
+
+    /// Logs that a sweep has finished.
+    fn log_sweep(&mut self, root: &Root, sweep: &Sweep, now: SystemTime) {
+        let Limits { max_size, max_entries, min_free, older_than } =
+            self.limits.unwrap_or_default();
+        let low_water = max_size.and(Some(sweep.low_water)).filter(|&share| share != Percent::ALL);
+        let keep_recent = Some(sweep.keep_recent).filter(|recent| !recent.is_zero());
+        let exit = match (self.problems.is_empty(), self.has_finding()) {
+            (false, _) => 1,
+            (true, true) => 3,
+            (true, false) => 0,
+        };
+        let event = SweepEvent {
+            time: unix_seconds(now),
+            max_size,
+            min_free,
+            max_entries,
+            older_than: older_than.map(|age| age.as_secs()),
+            keep_recent: keep_recent.map(|age| age.as_secs()),
+            low_water: low_water.map(|share| share.get().into()),
+            removed: Some(self.removed),
+            freed: Some(self.freed_bytes),
+            left: Some(self.after.bytes),
+            exit: Some(exit),
+        };
+        if let Err(problem) = events::append(root, &event) {
+            let warning = problem.to_string();
+            // The removals may have said it.
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
     }
 
     fn decide(&mut self, root: &Root, view: &CacheView, plan: &Plan<'_>, policy: &Policy) {

@@ -60,6 +60,8 @@ pub enum Reason {
     Orphan,
     /// The user asked.
     Invalidated,
+    /// `verify --fix` found it damaged.
+    Damaged,
     /// It could not be read, locked or removed.
     Error,
     /// Something is mounted on or under it.
@@ -84,6 +86,7 @@ impl Reason {
             Self::MinFree => "min-free",
             Self::Orphan => "orphan",
             Self::Invalidated => "invalidated",
+            Self::Damaged => "damaged",
             Self::Error => "error",
             Self::Mounted => "mounted",
             Self::Pinned => "pinned",
@@ -103,6 +106,7 @@ impl fmt::Display for Reason {
             Self::MinFree => "disk too full",
             Self::Orphan => "abandoned",
             Self::Invalidated => "invalidated",
+            Self::Damaged => "damaged",
             Self::Error => "error",
             Self::Mounted => "something is mounted in it",
             Self::Pinned => "in use",

@@ -113,6 +113,11 @@ impl Percent {
     /// All of it.
     pub const ALL: Self = Self(100);
 
+    /// From 1 to 100.
+    pub fn get(self) -> u8 {
+        self.0
+    }
+
     /// This share of `bytes`, rounded down.
     pub fn of(self, bytes: u64) -> u64 {
         u64::try_from(u128::from(bytes) * u128::from(self.0) / 100).unwrap_or(u64::MAX)

@@ -11,7 +11,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::deep;
-use crate::events::{Event, EventKind, Journal};
+use crate::events::{Event, Journal};
 use crate::evict::{self, Look, Removal};
 use crate::fault::{Fault, FaultCode};
 use crate::fd;
@@ -23,7 +23,6 @@ use crate::plan::Reason;
 use crate::problem::Problem;
 use crate::progress::{Progress, Task};
 use crate::root::Root;
-use crate::units::unix_seconds;
 use crate::view::{self, Listing, State};
 use crate::walk::{self, Buffer, Step, Visitor};
 
@@ -211,9 +210,7 @@ fn remove_damaged(
         verdict.fix = Some(match remove_if_damaged(root, key, checks, &mut buffer) {
             Removal::Removed { entry, trash: left } => {
                 trash.extend(left);
-                let time = unix_seconds(now);
-                let bytes = Some(entry.bytes);
-                journal.append(Event { time, kind: EventKind::Invalidate, key, bytes });
+                journal.append(Event::removal(&entry, Reason::Damaged, now));
                 Fix::Removed
             }
             Removal::Gone => Fix::Gone,

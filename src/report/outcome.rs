@@ -25,8 +25,7 @@ impl Report for Outcome {
     }
 
     fn has_finding(&self) -> bool {
-        // A sweep says what it left by its limits; only `invalidate` was asked for these entries.
-        !self.unmet.is_empty() || (self.is_invalidation && self.left_pinned())
+        Self::has_finding(self)
     }
 
     fn finding(&self) -> Option<String> {
