@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use hls_cache::Key;
-use hls_cache::units::{FreeSpace, Percent, Size, Span};
+use hls_cache::units::{FreeSpace, InvalidUnit, Percent, Size, Span};
 
 /// The whole help fits the smallest terminal, 24 lines of 80 columns.
 const TEMPLATE: &str = "\
@@ -19,7 +19,7 @@ const AFTER_HELP: &str = "\
 First:  hls-cache --root DIR stats                            what is there
 Then:   hls-cache --root DIR sweep --max-size 200G --dry-run  what would go
 Exit:   0 done, 1 error, 2 wrong usage, 3 done with a finding, 4 busy
-Env:    HLS_CACHE_MAX_SIZE, HLS_CACHE_MIN_FREE, HLS_CACHE_KEEP_RECENT (limits)";
+Env:    HLS_CACHE_MAX_SIZE, HLS_CACHE_MIN_FREE, HLS_CACHE_KEEP_RECENT (sweep)";
 
 const STATS_EXAMPLES: &str = "\
 Examples:
@@ -33,8 +33,8 @@ budget is HLS_CACHE_MAX_SIZE. Hits and misses come from .events.log in the cache
 
 const SWEEP_EXAMPLES: &str = "\
 Least recently used entries go first. An entry that a process has pinned is never
-evicted. Limits not named here come from HLS_CACHE_MAX_SIZE, HLS_CACHE_MIN_FREE and
-HLS_CACHE_KEEP_RECENT, if no limit is named at all.
+evicted. Where no limit is named, HLS_CACHE_MAX_SIZE and HLS_CACHE_MIN_FREE are the
+limits. HLS_CACHE_KEEP_RECENT applies always, unless --keep-recent is given.
 
 Examples:
   hls-cache sweep --max-size 200G --dry-run            what would go, and why
@@ -198,7 +198,7 @@ impl Part {
 pub struct SweepArgs {
     /// Evict until all entries are at most this large together (500M, 2TB)
     #[arg(long, value_name = "SIZE", help_heading = "Limits (at least one)")]
-    pub max_size: Option<Size>,
+    pub max_size: Option<Budget>,
     /// Evict until this much of the disk is free (50G, 10%)
     #[arg(long, value_name = "SIZE|N%", help_heading = "Limits (at least one)")]
     pub min_free: Option<FreeSpace>,
@@ -225,6 +225,23 @@ pub struct SweepArgs {
     pub min_age: Option<Span>,
     #[command(flatten)]
     pub maintenance: MaintenanceArgs,
+}
+
+/// The size of `sweep --max-size`, and the number where no unit was written: a slip, if it is small.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    pub size: Size,
+    pub bare: Option<String>,
+}
+
+impl std::str::FromStr for Budget {
+    type Err = InvalidUnit;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUnit> {
+        let size = text.parse()?;
+        let is_bare = text.ends_with(|last: char| last.is_ascii_digit());
+        Ok(Self { size, bare: is_bare.then(|| text.to_owned()) })
+    }
 }
 
 #[derive(Args, Debug)]

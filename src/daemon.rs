@@ -200,7 +200,7 @@ impl Cache {
     }
 
     fn record(&self, kind: EventKind, key: Key, now: SystemTime) -> Result<(), Problem> {
-        events::append(&self.root, Event { time: unix_seconds(now), kind, key, bytes: None })
+        events::append(&self.root, &Event::new(unix_seconds(now), kind, key))
     }
 
     /// Verifies one entry.

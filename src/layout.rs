@@ -14,6 +14,8 @@ pub const INIT: &str = "init.mp4";
 pub const MAINTENANCE_LOCK: &str = ".maintenance.lock";
 /// The optional event log.
 pub const EVENTS_LOG: &str = ".events.log";
+/// The event log before the present one.
+pub const OLD_EVENTS_LOG: &str = ".events.log.1";
 
 /// Name of the lockfile whose lock pins `key`.
 pub fn pin(key: Key) -> String {
@@ -77,7 +79,7 @@ pub enum RootName {
     Pin(Key),
     /// The writer lockfile of an entry.
     Write(Key),
-    /// `.maintenance.lock` or `.events.log`.
+    /// `.maintenance.lock`, `.events.log` or `.events.log.1`.
     Own,
     /// Nobody's business but its owner's.
     Foreign,
@@ -89,7 +91,7 @@ impl RootName {
         if let Some(key) = Key::from_bytes(name) {
             return Self::Entry(key);
         }
-        if name == MAINTENANCE_LOCK.as_bytes() || name == EVENTS_LOG.as_bytes() {
+        if [MAINTENANCE_LOCK, EVENTS_LOG, OLD_EVENTS_LOG].iter().any(|own| name == own.as_bytes()) {
             return Self::Own;
         }
         let dotted = |suffix: &[u8]| {
@@ -125,6 +127,8 @@ mod tests {
             (b".trash.9cd7e7a0505d91ac.0123456789abcdef", RootName::Trash(key)),
             (b".maintenance.lock", RootName::Own),
             (b".events.log", RootName::Own),
+            (b".events.log.1", RootName::Own),
+            (b".events.log.2", RootName::Foreign),
             (b".trash.old", RootName::Foreign),
             (b".trash.9cd7e7a0505d91ac", RootName::Foreign),
             (b".trash.9cd7e7a0505d91ac.0123456789abcdeg", RootName::Foreign),

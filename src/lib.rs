@@ -68,6 +68,7 @@ mod fmp4;
 pub mod holders;
 pub mod key;
 pub mod layout;
+mod lines;
 pub mod lock;
 pub mod maintain;
 mod mounts;

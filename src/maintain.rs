@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::events::{Event, EventKind, Journal};
+use crate::events::{self, Event, Journal, SweepEvent};
 use crate::evict::{self, Denied, Remover};
 use crate::holders;
 use crate::key::Key;
@@ -17,7 +17,7 @@ use crate::plan::{
 use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::root::{self, Root, Space};
-use crate::units::unix_seconds;
+use crate::units::{Percent, unix_seconds};
 use crate::view::{self, CacheView, Entry, Pin, State};
 use crate::walk::Buffer;
 
@@ -196,6 +196,10 @@ pub fn run(
         }
         reap(root, &mut outcome, progress)?;
     }
+    if let (Policy::Sweep(_), Some(held)) = (policy, &maintenance) {
+        let rotated = events::rotate(root, events::LARGE_LOG, held);
+        outcome.notices.extend(rotated.err().map(Notice::NotLogged));
+    }
 
     // Ages count from when the wait for another maintainer was over.
     let now = now.checked_add(began.elapsed()).unwrap_or(now);
@@ -228,6 +232,9 @@ pub fn run(
     actor.finish(&mut outcome);
     drop(maintenance);
     outcome.summarise(&order, &view, &plan);
+    if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
+        outcome.log_sweep(root, sweep, now);
+    }
     Ok(outcome)
 }
 
@@ -312,7 +319,7 @@ impl Actor<'_> {
         let claim = self.remover.claim(planned.key, self.force())?;
         let entry = self.look_again(planned)?;
         self.remover.take_out(claim, &entry)?;
-        self.log(&entry, cause);
+        self.journal.append(Event::removal(&entry, cause, self.order.now));
         Ok(())
     }
 
@@ -334,21 +341,6 @@ impl Actor<'_> {
             Some(protection) => Err(Fate::Kept(protection)),
             None => Ok(entry),
         }
-    }
-
-    fn log(&mut self, entry: &Entry, cause: Cause) {
-        let kind = match cause {
-            Cause::Orphan => EventKind::Orphan,
-            Cause::Invalidated => EventKind::Invalidate,
-            _ => EventKind::Evict,
-        };
-        let event = Event {
-            time: unix_seconds(self.order.now),
-            kind,
-            key: entry.key,
-            bytes: Some(entry.bytes),
-        };
-        self.journal.append(event);
     }
 
     /// Frees what was removed, and tells the plan how much space there is then. A dry run believes that
@@ -429,6 +421,39 @@ impl Outcome {
             self.notices.push(Notice::UnseenUse(unseen));
         }
         self.notices.extend(self.unmet.iter().copied().map(Notice::Unmet));
+    }
+
+    /// Logs that a sweep has finished.
+    fn log_sweep(&mut self, root: &Root, sweep: &Sweep, now: SystemTime) {
+        let Limits { max_size, max_entries, min_free, older_than } =
+            self.limits.unwrap_or_default();
+        let low_water = max_size.and(Some(sweep.low_water)).filter(|&share| share != Percent::ALL);
+        let keep_recent = Some(sweep.keep_recent).filter(|recent| !recent.is_zero());
+        let exit = match (self.has_failed(), self.has_finding()) {
+            (true, _) => 1,
+            (false, true) => 3,
+            (false, false) => 0,
+        };
+        let event = SweepEvent {
+            time: unix_seconds(now),
+            max_size,
+            min_free,
+            max_entries,
+            older_than: older_than.map(|age| age.as_secs()),
+            keep_recent: keep_recent.map(|age| age.as_secs()),
+            low_water: low_water.map(|share| share.get().into()),
+            removed: Some(self.removed),
+            freed: Some(self.freed_bytes),
+            left: Some(self.after.bytes),
+            exit: Some(exit),
+        };
+        if let Err(problem) = events::append(root, &event) {
+            let notice = Notice::NotLogged(problem);
+            // The removals may have said it.
+            if !self.notices.contains(&notice) {
+                self.notices.push(notice);
+            }
+        }
     }
 
     /// Says of every entry that the run was about what became of it.

@@ -27,13 +27,8 @@ pub enum Notice {
     /// So many of the removed entries were used within [`crate::plan::A_FILM`] and came from a daemon
     /// that takes no locks.
     UnseenUse(u64),
-    /// The given `max_size`, in bytes, was raised to `min_budget`.
-    RaisedBudget {
-        /// What was given.
-        given: u64,
-        /// What it was raised to.
-        raised_to: u64,
-    },
+    /// What the caller wants said with the rest.
+    Caller(String),
     /// A limit is still exceeded.
     Unmet(Unmet),
 }

@@ -96,11 +96,10 @@ impl FromStr for FreeSpace {
             return text.parse().map(|Size(bytes)| Self::Bytes(bytes));
         };
         decimal(number)
+            .filter(|(numerator, denominator)| *numerator <= denominator * 100)
             .and_then(|(numerator, denominator)| {
-                numerator.checked_mul(10_000).map(|n| n / denominator)
+                u32::try_from(numerator * 10_000 / denominator).ok()
             })
-            .and_then(|share| u32::try_from(share).ok())
-            .filter(|&share| share <= 1_000_000)
             .map(Self::Millionths)
             .ok_or_else(|| InvalidUnit("not a percentage from 0% to 100%".into()))
     }
@@ -113,6 +112,11 @@ pub struct Percent(u8);
 impl Percent {
     /// All of it.
     pub const ALL: Self = Self(100);
+
+    /// From 1 to 100.
+    pub fn get(self) -> u8 {
+        self.0
+    }
 
     /// This share of `bytes`, rounded down.
     pub fn of(self, bytes: u64) -> u64 {
@@ -147,6 +151,8 @@ impl FromStr for Span {
             ["M", "month", "months", "y", "yr", "yrs", "year", "years"];
         let mut units = text.split(|c: char| !c.is_alphabetic());
         let has_length = !units.any(|unit| OF_THE_CALENDAR.contains(&unit));
+        // humantime takes 0 without a unit, which is as likely a slip as any other number without one.
+        let has_length = has_length && text != "0";
         humantime::parse_duration(text).ok().filter(|_| has_length).map(Self).ok_or_else(|| {
             InvalidUnit("not a duration: write for instance 90s, 10m, 24h, 7d or 1h30m".into())
         })
@@ -244,10 +250,11 @@ mod tests {
     fn free_space_is_bytes_or_a_share() {
         assert_eq!("10%".parse(), Ok(FreeSpace::Millionths(100_000)));
         assert_eq!("2.5%".parse(), Ok(FreeSpace::Millionths(25_000)));
+        assert_eq!("100.000%".parse(), Ok(FreeSpace::Millionths(1_000_000)));
         assert_eq!("1G".parse(), Ok(FreeSpace::Bytes(1 << 30)));
         assert_eq!(FreeSpace::Millionths(100_000).target(1001), 101);
         assert_eq!(FreeSpace::Millionths(1_000_000).target(u64::MAX), u64::MAX);
-        for text in ["%", "101%", "-1%", "10%%", "100.0001%", "a%"] {
+        for text in ["%", "101%", "-1%", "10%%", "100.0000000001%", "a%"] {
             assert!(text.parse::<FreeSpace>().is_err(), "{text:?}");
         }
     }
@@ -282,7 +289,7 @@ mod tests {
         for text in ["10M", "1month", "2 months", "1y", "1yr", "2yrs", "1year", "1d2M", "1M 1d"] {
             assert!(text.parse::<Span>().is_err(), "{text:?} has no fixed length");
         }
-        for text in ["", "10", "-1s", "1x", "s", "99999999999999999999d"] {
+        for text in ["", "10", "0", "00", " 0", "-1s", "1x", "s", "99999999999999999999d"] {
             assert!(text.parse::<Span>().is_err(), "{text:?}");
         }
     }

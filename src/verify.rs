@@ -1,7 +1,8 @@
 //! Whether a sealed entry is whole: every segment there and none empty.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -10,19 +11,19 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::deep;
-use crate::events::{Event, EventKind, Journal};
+use crate::events::{Event, Journal};
 use crate::evict::{self, Remover};
 use crate::fault::{Fault, FaultCode};
 use crate::fd;
 use crate::key::Key;
 use crate::layout;
+use crate::lines::{Line, Lines};
 use crate::notice::Notice;
 use crate::parallel;
 use crate::plan::{Cause, Fate, Protection};
 use crate::problem::Problem;
 use crate::progress::{Progress, Task};
 use crate::root::Root;
-use crate::units::unix_seconds;
 use crate::view::{self, Entry, Listing, State};
 use crate::walk::{self, Buffer, Step, Visitor};
 
@@ -130,10 +131,14 @@ pub fn run(
     let listing = Listing::read(root)?;
     let mut verification = Verification::default();
     verification.notices.extend(listing.no_entries(root));
+    let named: BTreeSet<Key> = match selection {
+        Selection::Keys(keys) => keys.iter().copied().collect(),
+        Selection::All | Selection::Subset { .. } => BTreeSet::new(),
+    };
     let is_named = matches!(selection, Selection::Keys(_));
     let is_selected = |key: &Key| match selection {
         Selection::All => true,
-        Selection::Keys(keys) => keys.contains(key),
+        Selection::Keys(_) => named.contains(key),
         Selection::Subset { part, of } => key.as_u64() % of == part - 1,
     };
     for &key in listing.mounted.iter().filter(|key| is_selected(key)) {
@@ -143,15 +148,11 @@ pub fn run(
             verification.notices.push(Notice::Mounted(root.entry_path(key)));
         }
     }
-    let keys = match selection {
-        Selection::Keys(keys) => {
-            let mut keys = keys.clone();
-            keys.retain(|key| !listing.mounted.contains(key));
-            keys.sort_unstable();
-            keys.dedup();
-            keys
-        }
-        _ => listing.entries.into_iter().filter(is_selected).collect(),
+    let keys: Vec<Key> = if is_named {
+        let is_free = |key: &Key| listing.mounted.binary_search(key).is_err();
+        named.iter().copied().filter(is_free).collect()
+    } else {
+        listing.entries.into_iter().filter(is_selected).collect()
     };
     progress.start(Task::Verify, keys.len());
     let results = parallel::map(&keys, Buffer::new, |buffer, &key| {
@@ -197,9 +198,7 @@ fn remove_damaged(
         let result = remove_if_damaged(&mut remover, root, key, checks, &mut buffer);
         verdict.fate = Some(match result {
             Ok(entry) => {
-                let time = unix_seconds(now);
-                let bytes = Some(entry.bytes);
-                journal.append(Event { time, kind: EventKind::Invalidate, key, bytes });
+                journal.append(Event::removal(&entry, Cause::Damaged, now));
                 Fate::Removed(Cause::Damaged)
             }
             Err(fate) => fate,
@@ -377,9 +376,11 @@ impl Video {
             let file = fd::open_dir(top, layout::VIDEO)
                 .and_then(|video| fd::open_regular(video.as_fd(), &*name));
             let highest = match file {
-                Ok(Some((file, _))) => highest_in_playlist(BufReader::new(file)),
+                Ok(Some((file, size))) if size <= LONGEST_PLAYLIST => {
+                    highest_in_playlist(BufReader::new(file))
+                }
                 // Somebody's link or pipe of that name says nothing about segments.
-                Ok(None) | Err(Errno::NOENT) => Ok(None),
+                Ok(_) | Err(Errno::NOENT) => Ok(None),
                 Err(error) => Err(error.into()),
             };
             let highest = highest.map_err(|reason| {
@@ -457,22 +458,21 @@ fn missing(first: u64, last: u64) -> Fault {
     Fault { code: FaultCode::MissingSegment, file: segment_path(first), detail }
 }
 
+/// A day of one-second segments is 4 MB; what is larger is no playlist.
+const LONGEST_PLAYLIST: u64 = 64 << 20;
+
 /// The highest segment that a playlist names.
 fn highest_in_playlist(playlist: impl BufRead) -> io::Result<Option<u64>> {
-    /// A day of one-second segments is 4 MB; what is beyond this is no playlist.
-    const LONGEST: u64 = 64 << 20;
     /// Longer than a segment's name with any path; what is longer is no segment's line.
     const LONGEST_LINE: u64 = 4096;
-    let mut playlist = playlist.take(LONGEST);
+    let mut lines = Lines::new(playlist.take(LONGEST_PLAYLIST), LONGEST_LINE);
     let mut highest = None;
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if playlist.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
-            return Ok(highest);
+    while let Some(line) = lines.next_line()? {
+        if let Line::Whole(line) = line {
+            highest = highest.max(segment_in_line(line));
         }
-        highest = highest.max(segment_in_line(&line));
     }
+    Ok(highest)
 }
 
 /// The segment that a line of a playlist names; a line that starts with `#` is a tag.

@@ -28,6 +28,8 @@ use crate::report::{self, Report, Screen, progress::Bar, terminal::Terminal};
 pub enum Stop {
     /// The arguments do not make sense together.
     Usage(String),
+    /// An argument can hardly mean what it says; the message has what to write instead.
+    Slip(String),
     /// Another maintainer is at work.
     Busy(String),
     /// The cache, or the output, could not be used at all.
@@ -74,6 +76,10 @@ pub fn run(cli: Cli, now: SystemTime) -> Exit {
         Ok(exit) => exit,
         Err(Stop::Usage(message)) => {
             report::complain("error", &format!("{message}; see 'hls-cache {name} --help'"));
+            Exit::Usage
+        }
+        Err(Stop::Slip(message)) => {
+            report::complain("error", &message);
             Exit::Usage
         }
         Err(Stop::Busy(message)) => {
@@ -135,7 +141,10 @@ impl Context<'_> {
     fn finish(&self, root: &Root, report: &impl Report) -> Result<Exit, Stop> {
         let Global { json, quiet, verbose, .. } = *self.global;
         let exit = complain(root, report);
-        if let Some(finding) = report.finding().filter(|_| quiet && !json) {
+        if quiet
+            && !json
+            && let Some(finding) = report.finding()
+        {
             report::complain("warning", &finding);
         }
         report::print(|out| {

@@ -3,31 +3,26 @@
 use hls_cache::maintain::Options;
 use hls_cache::notice::Notice;
 use hls_cache::plan::{MIN_AGE, Policy, Sweep};
-use hls_cache::units::{Percent, Size, Span};
+use hls_cache::units::{Percent, Size, Span, human_size};
 
 use super::{Context, Stop, environment, maintain};
-use crate::cli::SweepArgs;
+use crate::cli::{Budget, SweepArgs};
 use crate::exit::Exit;
 
-const KEEP_RECENT: &str = "HLS_CACHE_KEEP_RECENT";
-
-pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
-    let mut warnings = Vec::new();
-    let args = with_environment(args)?;
-    let Size(least) = args.min_budget;
-    let max_size = args.max_size.map(|Size(budget)| {
-        if budget < least {
-            warnings.push(Notice::RaisedBudget { given: budget, raised_to: least });
-        }
-        budget.max(least)
-    });
+pub fn run(context: &Context<'_>, mut args: SweepArgs) -> Result<Exit, Stop> {
+    let max_size_name = add_environment(&mut args)?;
+    let mut notices = Vec::new();
+    let max_size = args
+        .max_size
+        .map(|budget| at_least(args.min_budget, budget, max_size_name, &mut notices))
+        .transpose()?;
     let policy = Policy::Sweep(Sweep {
         older_than: args.older_than.map(|Span(age)| age),
         max_entries: args.max_entries,
         max_size,
         low_water: args.low_water.unwrap_or(Percent::ALL),
         min_free: args.min_free,
-        min_budget: least,
+        min_budget: args.min_budget.0,
         keep_recent: args.keep_recent.map_or_else(Default::default, |Span(age)| age),
         min_age: args.min_age.map_or(MIN_AGE, |Span(age)| age),
         best_effort: args.best_effort,
@@ -37,26 +32,26 @@ pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
         wait: args.maintenance.wait.map_or_else(Default::default, |Span(wait)| wait),
         ages_given: args.keep_recent.is_some() || args.min_age.is_some(),
     };
-    let (root, outcome) = maintain(context, &policy, options, warnings)?;
+    let (root, outcome) = maintain(context, &policy, options, notices)?;
     context.finish(&root, &outcome)
 }
 
-/// Limits of the environment apply only when the command line names none.
-fn with_environment(mut args: SweepArgs) -> Result<SweepArgs, Stop> {
+/// The environment's limits apply only where the command line names none, its protection always.
+/// Returns what named `max_size`.
+fn add_environment(args: &mut SweepArgs) -> Result<&'static str, Stop> {
+    const MAX_SIZE: &str = "HLS_CACHE_MAX_SIZE";
     let names_none = |args: &SweepArgs| {
         args.max_size.is_none()
             && args.min_free.is_none()
             && args.older_than.is_none()
             && args.max_entries.is_none()
     };
-    if names_none(&args) {
-        args.max_size = environment("HLS_CACHE_MAX_SIZE")?;
+    let is_environments = names_none(args);
+    if is_environments {
+        args.max_size = environment(MAX_SIZE)?;
         args.min_free = environment("HLS_CACHE_MIN_FREE")?;
     }
-    // A protection, not a limit: it applies whatever is named.
-    args.keep_recent =
-        args.keep_recent.map_or_else(|| environment(KEEP_RECENT), |age| Ok(Some(age)))?;
-    if names_none(&args) {
+    if names_none(args) {
         return Err(Stop::Usage(
             "no limit named: give --max-size, --min-free, --older-than or --max-entries".into(),
         ));
@@ -64,5 +59,34 @@ fn with_environment(mut args: SweepArgs) -> Result<SweepArgs, Stop> {
     if args.low_water.is_some() && args.max_size.is_none() {
         return Err(Stop::Usage("--low-water is a share of --max-size, which is not given".into()));
     }
-    Ok(args)
+    if args.keep_recent.is_none() {
+        args.keep_recent = environment("HLS_CACHE_KEEP_RECENT")?;
+    }
+    Ok(if is_environments { MAX_SIZE } else { "--max-size" })
+}
+
+/// The budget in bytes. One under `least` is refused if it is a bare number, since whoever wrote
+/// `--max-size 150` meant 150G and would have the cache emptied; with a unit it is raised.
+fn at_least(
+    Size(least): Size,
+    budget: Budget,
+    name: &str,
+    notices: &mut Vec<Notice>,
+) -> Result<u64, Stop> {
+    let Budget { size: Size(bytes), bare } = budget;
+    if bytes >= least {
+        return Ok(bytes);
+    }
+    if let Some(number) = bare {
+        let unit = if bytes == 1 { "byte" } else { "bytes" };
+        return Err(Stop::Slip(format!(
+            "{name} {number} means {bytes} {unit}; write {number}G, or {number}B with --min-budget 0"
+        )));
+    }
+    notices.push(Notice::Caller(format!(
+        "{name} {} is raised to {}; --min-budget allows less",
+        human_size(bytes),
+        human_size(least)
+    )));
+    Ok(least)
 }

@@ -23,6 +23,21 @@ pub enum Cause {
 }
 
 impl Cause {
+    const ALL: [Self; 7] = [
+        Self::OverBudget,
+        Self::OlderThan,
+        Self::MaxEntries,
+        Self::MinFree,
+        Self::Orphan,
+        Self::Invalidated,
+        Self::Damaged,
+    ];
+
+    /// The cause of that stable name.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.code() == code)
+    }
+
     /// The stable name, as in JSON and in the event log.
     pub fn code(self) -> &'static str {
         match self {

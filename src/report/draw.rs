@@ -1,5 +1,7 @@
 //! Tables and bars as text. Pure: the terminal's abilities are arguments.
 
+use std::fmt;
+
 use super::terminal::{Colour, Terminal};
 
 /// Where the text of a column stands in it.
@@ -114,30 +116,46 @@ pub fn gauge(value: u64, whole: u64, width: usize, utf8: bool) -> String {
 }
 
 /// As many of `names` as fit `width` columns, and how many more there are; all of them without one.
-pub fn list_some(names: &[String], width: Option<usize>) -> String {
-    let fits =
-        |shown: &usize| width.is_none_or(|width| some(names, *shown).chars().count() <= width);
-    // One at least: a list that names nobody says nothing.
-    let shown = (1..=names.len()).rev().find(fits).unwrap_or(1);
-    some(names, shown)
+/// Names that cannot fit are not written, however many there are.
+pub fn list_some<T: fmt::Display>(
+    names: impl ExactSizeIterator<Item = T>,
+    width: Option<usize>,
+) -> String {
+    let and_more = |count| if count == 0 { String::new() } else { format!(" and {count} more") };
+    let width = width.unwrap_or(usize::MAX);
+    let count = names.len();
+    let (mut list, mut columns) = (String::new(), 0);
+    // Where the longest list that fits ends, and how many names it leaves out.
+    let (mut end, mut left_out) = (0, count);
+    for (index, name) in names.enumerate() {
+        let separator = if index == 0 { "" } else { ", " };
+        let name = format!("{separator}{name}");
+        columns += name.chars().count();
+        list += &name;
+        let rest = count - index - 1;
+        // One at least: a list that names nobody says nothing.
+        if index == 0 || columns + and_more(rest).len() <= width {
+            (end, left_out) = (list.len(), rest);
+        }
+        if columns > width {
+            break;
+        }
+    }
+    list.truncate(end);
+    list + &and_more(left_out)
 }
 
 /// As many of `names` as fit a line of a journal, and how many more there are.
-pub fn name_some(names: &[String]) -> String {
+pub fn name_some<T: fmt::Display>(names: impl ExactSizeIterator<Item = T>) -> String {
     /// Columns: what a terminal leaves beside the time, the host and the words about it.
     const ROOM: usize = 80;
     list_some(names, Some(ROOM))
 }
 
-fn some(names: &[String], shown: usize) -> String {
-    let (first, rest) = names.split_at(shown.min(names.len()));
-    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-    first.join(", ") + &more
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell;
 
     #[test]
     fn a_table_is_aligned_and_has_no_trailing_spaces() {
@@ -189,10 +207,19 @@ mod tests {
     #[test]
     fn a_list_gives_way_to_a_count() {
         let names = ["mpv[1]", "jellyfin[22]", "sh[333]"].map(String::from);
-        assert_eq!(list_some(&names, None), "mpv[1], jellyfin[22], sh[333]");
-        assert_eq!(list_some(&names, Some(32)), "mpv[1], jellyfin[22], sh[333]");
-        assert_eq!(list_some(&names, Some(28)), "mpv[1] and 2 more");
-        assert_eq!(list_some(&names, Some(3)), "mpv[1] and 2 more");
-        assert_eq!(list_some(&[], Some(3)), "");
+        let list = |width| list_some(names.iter(), width);
+        assert_eq!(list(None), "mpv[1], jellyfin[22], sh[333]");
+        assert_eq!(list(Some(29)), "mpv[1], jellyfin[22], sh[333]");
+        assert_eq!(list(Some(28)), "mpv[1] and 2 more");
+        assert_eq!(list(Some(3)), "mpv[1] and 2 more");
+        assert_eq!(list_some([""; 0].iter(), Some(3)), "");
+    }
+
+    #[test]
+    fn names_that_do_not_fit_are_not_written() {
+        let written = cell::Cell::new(0);
+        let names = (0..50_000).inspect(|_| written.set(written.get() + 1));
+        assert_eq!(list_some(names, Some(24)), "0, 1, 2 and 49997 more");
+        assert_eq!(written.get(), 9);
     }
 }

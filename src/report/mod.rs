@@ -23,6 +23,7 @@ use hls_cache::{Escaped, Problem};
 use serde_json::{Map, Value};
 
 use self::terminal::Terminal;
+use crate::exit::Exit;
 
 /// A result that can be shown.
 pub trait Report {
@@ -56,26 +57,41 @@ pub struct Screen<'a> {
 /// Says something on standard error, which may be closed; on one line, whatever it quotes.
 pub fn complain(kind: &str, what: &impl fmt::Display) {
     let what = what.to_string();
-    let _ = writeln!(io::stderr(), "hls-cache: {kind}: {}", Escaped::new(&what));
+    let _ = writeln!(io::stderr(), "{kind}: {}", Escaped::new(&what));
 }
 
-/// Ends the process with what clap has to say, help included. clap quotes arguments as they are, and
-/// `ls | xargs hls-cache verify` hands over whatever names there are.
-pub fn misunderstood(error: &clap::Error) -> ! {
+/// Prints what clap has to say instead of a command line to carry out: a mistake, or the help that was
+/// asked for. clap quotes arguments as they are, and `ls | xargs hls-cache verify` hands over whatever
+/// names there are.
+pub fn unparsed(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        return match quietly_closed(error.print().and_then(|()| io::stdout().flush())) {
+            Ok(()) => Exit::Done,
+            Err(reason) => {
+                complain("error", &Problem::new("standard output", "cannot write", reason));
+                Exit::Error
+            }
+        };
+    }
     let is_hostile = |arg: OsString| *Escaped::new(&arg).to_string() != *arg;
-    if !error.use_stderr() || !std::env::args_os().any(is_hostile) {
-        error.exit();
+    if std::env::args_os().any(is_hostile) {
+        for line in error.to_string().lines() {
+            let _ = writeln!(io::stderr(), "{}", Escaped::new(line));
+        }
+    } else {
+        let _ = error.print();
     }
-    for line in error.to_string().lines() {
-        let _ = writeln!(io::stderr(), "{}", Escaped::new(line));
-    }
-    std::process::exit(error.exit_code())
+    Exit::Usage
 }
 
 /// Prints to standard output. That a reader has closed it is no error: the work is done.
 pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    match write(&mut out).and_then(|()| out.flush()) {
+    quietly_closed(write(&mut out).and_then(|()| out.flush()))
+}
+
+fn quietly_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

@@ -44,11 +44,7 @@ pub fn sentence(notice: &Notice) -> String {
                 format!("{count} removed entries were")
             }
         ),
-        Notice::RaisedBudget { given, raised_to } => format!(
-            "--max-size {} is raised to {}; --min-budget allows less",
-            human_size(*given),
-            human_size(*raised_to)
-        ),
+        Notice::Caller(text) => text.clone(),
         Notice::Unmet(unmet) => format!("{} is not met", option(*unmet)),
         other => format!("{other:?}"),
     }

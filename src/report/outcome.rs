@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-use hls_cache::Problem;
+use hls_cache::{Key, Problem};
 use hls_cache::maintain::{Decision, Kind, Outcome};
 use hls_cache::plan::{Cause, Fate, Protection, Unmet};
 use hls_cache::units::{age, human_size};
@@ -32,10 +32,9 @@ impl Report for Outcome {
 
     fn finding(&self) -> Option<String> {
         // Limits that are not met are warned of.
-        let left: Vec<String> =
-            self.left_in_use().map(|decision| decision.key.to_string()).collect();
-        let count = left.len() as u64;
-        (count > 0).then(|| format!("{} left in use: {}", count_entries(count), name_some(&left)))
+        let left: Vec<Key> = self.left_in_use().map(|decision| decision.key).collect();
+        let (count, names) = (left.len() as u64, left.iter());
+        (count > 0).then(|| format!("{} left in use: {}", count_entries(count), name_some(names)))
     }
 
     fn json(&self, verbose: bool, now: SystemTime) -> Map<String, Value> {

@@ -163,9 +163,9 @@ impl<'a> Hold<'a> {
             Self::None => String::new(),
             Self::InUse([]) => "in use".into(),
             Self::InUse(holders) => {
-                let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
                 let by = "used by ";
-                by.to_owned() + &list_some(&names, width.map(|w| w.saturating_sub(by.len())))
+                let width = width.map(|width| width.saturating_sub(by.len()));
+                by.to_owned() + &list_some(holders.iter(), width)
             }
             Self::Writing => "being written".into(),
             Self::Unknown => "not known".into(),
@@ -271,8 +271,7 @@ impl StatsReport {
         if holders.is_empty() {
             return String::new();
         }
-        let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
-        format!("by {}", list_some(&names, width))
+        format!("by {}", list_some(holders.iter(), width))
     }
 
     fn facts(&self, screen: &Screen<'_>) -> Vec<(&'static str, String)> {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 
 /// Of a pipe, a file, or a terminal that does not say.
@@ -41,20 +42,22 @@ impl Terminal {
         columns: Option<usize>,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Self {
-        /// Narrower is a mistake: not even a key and its size would fit.
-        const LEAST_WIDTH: usize = 40;
+        /// Narrower, not even a key fits; wider, no terminal is, and what fills the line would fill
+        /// gigabytes.
+        const BELIEVED: RangeInclusive<usize> = 20..=500;
         // To programs an empty variable is an unset one: POSIX says so of the locale, no-color.org of
         // NO_COLOR.
         let set = |name| variable(name).filter(|value| !value.is_empty());
         let text = |name| set(name).map(|value| value.to_string_lossy().into_owned());
         let given = text("COLUMNS").and_then(|columns| columns.parse().ok());
-        let width = given.or(columns).filter(|&width| width > 0).unwrap_or(USUAL_WIDTH);
+        let mut widths = [given, columns].into_iter().flatten();
+        let width = widths.find(|width| BELIEVED.contains(width)).unwrap_or(USUAL_WIDTH);
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(text).unwrap_or_default();
         let locale = locale.to_ascii_lowercase();
         let is_dumb = set("TERM").is_none_or(|term| term == "dumb");
         let moves = is_watched && !is_dumb;
         Self {
-            width: width.max(LEAST_WIDTH),
+            width,
             is_watched,
             moves,
             colour: moves && set("NO_COLOR").is_none(),
@@ -140,6 +143,15 @@ mod tests {
         assert_eq!(terminal(Some(0), &[]).width, 80);
         assert_eq!(terminal(None, &[]).width, 80);
         assert_eq!(terminal(None, &[("COLUMNS", "wide")]).width, 80);
-        assert_eq!(terminal(Some(3), &[]).width, 40);
+        for believed in [20, 500] {
+            assert_eq!(terminal(Some(believed), &[]).width, believed);
+            assert_eq!(terminal(None, &[("COLUMNS", &believed.to_string())]).width, believed);
+        }
+        for mistaken in [0, 3, 19, 501, usize::MAX] {
+            assert_eq!(terminal(Some(mistaken), &[]).width, 80);
+            let columns = mistaken.to_string();
+            assert_eq!(terminal(None, &[("COLUMNS", &columns)]).width, 80);
+            assert_eq!(terminal(Some(100), &[("COLUMNS", &columns)]).width, 100);
+        }
     }
 }

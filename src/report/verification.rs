@@ -31,16 +31,16 @@ impl Report for Verification {
 
     fn finding(&self) -> Option<String> {
         let unhealthy = self.verdicts.iter().filter(|verdict| verdict.health != Health::Healthy);
-        let found: Vec<String> =
-            unhealthy.map(|verdict| format!("{} {}", verdict.key, verdict.health.code())).collect();
-        let count = found.len() as u64;
+        let unhealthy: Vec<&Verdict> = unhealthy.collect();
+        let count = unhealthy.len() as u64;
+        let names =
+            unhealthy.iter().map(|verdict| format!("{} {}", verdict.key, verdict.health.code()));
         let removed = match self.removed() {
             0 => String::new(),
             removed => format!(" ({removed} removed)"),
         };
-        (count > 0).then(|| {
-            format!("{} not healthy{removed}: {}", count_entries(count), name_some(&found))
-        })
+        (count > 0)
+            .then(|| format!("{} not healthy{removed}: {}", count_entries(count), name_some(names)))
     }
 
     fn json(&self, _: bool, _: SystemTime) -> Map<String, Value> {

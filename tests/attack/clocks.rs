@@ -120,9 +120,9 @@ fn numbers_at_their_ends() {
     let (all, none): (&[&str], &[&str]) = (&["a", "p"], &[]);
     for (args, removed) in [
         (&["sweep", "--max-size", "0", "--min-budget", "0"][..], all),
-        (&["sweep", "--max-size", "0"], none),
+        (&["sweep", "--max-size", "0B"], none),
         (&["sweep", "--max-size", MOST], none),
-        (&["sweep", "--max-size", "0", "--min-budget", MOST], none),
+        (&["sweep", "--max-size", "0B", "--min-budget", MOST], none),
         (&["sweep", "--max-size", MOST, "--low-water", "1"], none),
         (&["sweep", "--max-entries", MOST], none),
         (&["sweep", "--max-entries", "0"], all),

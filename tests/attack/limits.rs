@@ -74,6 +74,33 @@ fn a_user_without_threads_is_served() {
     assert!(crate::tools::entries(&cache.root()).is_empty());
 }
 
+/// The log is beyond the limit before the run begins, which must cost it the log and nothing else.
+#[test]
+fn a_limit_on_the_size_of_files_fails_no_removal() {
+    for command in [&SWEEP[..], &["gc-orphans"], &["invalidate", "--all"], &["verify", "--fix"]] {
+        let cache = TestCache::new()
+            .partial("p1", 10.kib(), 5.days())
+            .partial("p2", 10.kib(), 5.days())
+            .sealed("s1", 10.kib(), 5.days())
+            .sealed("s2", 10.kib(), 5.days())
+            .without("s1", "video/init.mp4")
+            .without("s2", "video/init.mp4");
+        let log = cache.event("hit", "s1", 6.days()).repeat(100);
+        let cache = cache.events(&log);
+        let (removed, code): (&[&str], i32) = match command[0] {
+            "gc-orphans" => (&["p1", "p2"], 0),
+            "verify" => (&["s1", "s2"], 3),
+            _ => (&["p1", "p2", "s1", "s2"], 0),
+        };
+        let limited = ["sh", "-c", "ulimit -f 1; exec \"$0\" \"$@\""];
+        let run = cache.command(command).under(limited).run().code(code);
+        let run = run.removed_only(removed.iter().copied());
+        let of_log = run.stderr().matches(".events.log: cannot append").count();
+        assert_eq!(of_log, 1, "{run}");
+        assert_eq!(cache.logged().len(), 100, "{command:?}");
+    }
+}
+
 #[test]
 fn little_memory_is_enough() {
     if !need::tool("prlimit") {

@@ -64,7 +64,7 @@ fn the_owner_goes_on_where_root_left_off() {
         output.stderr.is_empty() || !String::from_utf8_lossy(&output.stderr).contains("denied")
     );
     assert!(!cache.has("a"));
-    assert_eq!(cache.logged().len(), before + 1, "the owner could not append");
+    assert_eq!(cache.logged().len(), before + 2, "the owner could not append");
 }
 
 #[test]

@@ -41,7 +41,8 @@ fn foreign() -> Foreign {
         ".trash.6100000000000000.fedcba9876543210",
         ".6100000000000000.pin.bak",
         ".61.pin",
-        ".events.log.1",
+        ".events.log.2",
+        ".events.log.01",
         "--force",
         "name\nwith\x1b[31m control",
     ];

@@ -1,5 +1,8 @@
 //! `invalidate`: what the user names goes, and nothing else, unless somebody is watching it.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+
 use serde_json::json;
 
 use crate::common::{Age, Size, TestCache, decisions, key, name_of};
@@ -63,6 +66,27 @@ fn a_pinned_entry_is_left_and_that_is_a_finding() {
     let run = cache.run(["invalidate", "--json", &key("a"), &key("b")]).code(3);
     let run = run.removed_only(["b"]);
     assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "pinned".into())]);
+}
+
+/// In time that grows with the keys times the entries, this many take longer than any run may.
+#[test]
+fn fifty_thousand_entries_that_cannot_be_read_are_found_among_a_million_keys() {
+    const COUNT: usize = 50_000;
+    const KEYS: usize = 1_000_000;
+    let Some(cache) = TestCache::on_tmpfs("mode=755") else { return };
+    let Some(cache) = cache.by_ordinary_user() else { return };
+    let unreadable: String = (0..COUNT)
+        .map(|n| {
+            let name = format!("{n:016x}");
+            DirBuilder::new().mode(0o0).create(cache.root().join(&name)).unwrap();
+            name + "\n"
+        })
+        .collect();
+    let keys = (key("nothing") + "\n").repeat(KEYS - COUNT) + &unreadable;
+    let json = cache.command(["--json", "invalidate", "--stdin"]).stdin(keys).run().code(1).json();
+    assert_eq!(json["failed"], COUNT);
+    let absent = json["entries"].as_array().unwrap().iter().filter(|e| e["action"] == "absent");
+    assert_eq!(absent.count(), 1);
 }
 
 #[test]

@@ -192,6 +192,14 @@ fn lines_that_do_not_parse_are_skipped_and_counted() {
         "1700000000 HIT 6100000000000000\n",
         "1700000000 watched 6100000000000000\n",
         "1700000000 miss 6100000000000000 many\n",
+        "1700000000 hit 6100000000000000 5 6\n",
+        "1700000000 evict 6100000000000000 5 -6\n",
+        "1700000000 evict 6100000000000000 5 6 boredom\n",
+        "1700000000 evict 6100000000000000 5 6 over-budget now\n",
+        "1700000000 sweep\n",
+        "1700000000 sweep max_size\n",
+        "1700000000 sweep max_size=much\n",
+        "soon sweep max_size=5\n",
         "\n",
         // A write that was torn.
         "17000",
@@ -200,6 +208,22 @@ fn lines_that_do_not_parse_are_skipped_and_counted() {
     let json = stats(&cache.events(&log), &[]);
     assert_eq!(json["hits"], 2);
     assert_eq!(json["events_skipped"], bad.len());
+}
+
+#[test]
+fn every_form_of_a_line_is_read_and_so_is_what_a_later_version_says_of_a_sweep() {
+    let cache = TestCache::new();
+    let log = "1700000000 evict 6100000000000000 5\n\
+        1700000000 evict 6100000000000000 5 600\n\
+        1700000000 evict 6100000000000000 5 600 over-budget\n\
+        1700000000 invalidate 6100000000000000 5 600 damaged\n\
+        1700000000 sweep max_size=5 low_water=90 removed=2 freed=10 left=0 exit=0\n\
+        1700000000 sweep older_than=5 colour=blue removed=2 new= exit=0\n";
+    let cache = cache.events(log);
+    assert_eq!(stats(&cache, &[])["events_skipped"], 0);
+    let metrics = cache.run(["stats", "--prometheus"]).success().stdout();
+    assert!(metrics.contains("event=\"evict\"} 3\n"), "{metrics}");
+    assert!(metrics.contains("event=\"invalidate\"} 1\n"), "{metrics}");
 }
 
 #[test]

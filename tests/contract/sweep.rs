@@ -433,6 +433,28 @@ fn environment_limits_do_not_apply_where_the_command_line_names_one() {
         .removed_only(["a"]);
 }
 
+/// A protection that is dropped unseen costs somebody a film; a limit that is added, too.
+#[test]
+fn the_protection_of_the_environment_applies_whatever_names_the_limit() {
+    let cache = || four().env("HLS_CACHE_KEEP_RECENT", "60h");
+    for limit in [
+        ["--max-size", "0"],
+        ["--max-entries", "0"],
+        ["--older-than", "0s"],
+        ["--min-free", "100%"],
+    ] {
+        let cache = cache();
+        let run = sweep_json(&cache, &limit).removed_only(["a", "b"]);
+        let kept = [("c".into(), "recent".into()), ("d".into(), "recent".into())];
+        assert_eq!(decisions(&run.json(), "kept"), kept, "{limit:?}");
+        assert!(!run.stderr().contains("HLS_CACHE_KEEP_RECENT"), "{run}");
+    }
+    // The command line has the last word, whichever way.
+    let sweep = |recent| sweep(&["--max-entries", "0", "--keep-recent", recent]);
+    cache().run(sweep("84h")).code(3).removed_only(["a"]);
+    cache().run(sweep("0s")).success().removed_only(["a", "b", "c", "d"]);
+}
+
 #[test]
 fn an_empty_environment_limit_is_none() {
     four().env("HLS_CACHE_MAX_SIZE", "").run(["sweep"]).code(2).untouched();

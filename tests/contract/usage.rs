@@ -44,6 +44,65 @@ fn sizes_that_are_none() {
     refused(&["stats", "--max-size", "12Q"], "12Q");
 }
 
+/// Whoever types `--max-size 150` means 150G, and must not find the cache emptied.
+#[test]
+fn a_bare_number_under_the_least_budget_is_refused_with_what_to_write() {
+    let means = |name: &str, number: &str| {
+        format!(
+            "error: {name} {number} means {number} bytes; write {number}G, or {number}B with --min-budget 0\n"
+        )
+    };
+    for number in ["150", "0", "1073741823"] {
+        for more in [&[][..], &["-n"], &["--json"]] {
+            let cache = cache();
+            let sweep = [&["sweep", "--max-size", number], more].concat();
+            let run = cache.run(sweep).code(2).no_stdout().untouched();
+            assert!(run.stderr().ends_with(&means("--max-size", number)), "{run}");
+        }
+        let cache = cache().env("HLS_CACHE_MAX_SIZE", number);
+        let run = cache.run(["sweep"]).code(2).no_stdout().untouched();
+        assert!(run.stderr().ends_with(&means("HLS_CACHE_MAX_SIZE", number)), "{run}");
+        // Not read where the command line names a limit, and no limit to `stats`.
+        cache.run(["sweep", "--max-entries", "9"]).success().removed_only([]);
+        cache.run(["stats"]).success().no_stderr();
+        cache.run(["stats", "--max-size", number]).success().no_stderr();
+    }
+    let fraction = "--max-size 1.5 means 1 byte; write 1.5G, or 1.5B with --min-budget 0";
+    cache().run(["sweep", "--max-size", "1.5"]).code(2).untouched().complains_of(fraction);
+    let low = ["sweep", "--max-size", "999", "--min-budget", "1000"];
+    cache().run(low).code(2).no_stdout().untouched().complains_of("999 bytes");
+
+    // With a unit it is raised, and from the least budget on a bare number is what it says.
+    for meant in ["150B", "150K", "1023MiB"] {
+        let cache = cache();
+        let run = cache.run(["--json", "sweep", "--max-size", meant]).success().removed_only([]);
+        assert_eq!(run.json()["limits"]["max_size"], 1024.mib(), "{meant}");
+        assert_eq!(run.json()["warnings"].as_array().unwrap().len(), 1, "{run}");
+    }
+    for (number, least) in [("1073741824", "1GiB"), ("1000", "1000"), ("150", "0"), ("0", "0")] {
+        let sweep = ["--json", "sweep", "-n", "--max-size", number, "--min-budget", least];
+        let cache = cache();
+        let run = cache.run(sweep).success().no_stderr();
+        assert_eq!(run.json()["limits"]["max_size"].to_string(), number);
+    }
+}
+
+#[test]
+fn a_duration_of_nothing_needs_a_unit_too() {
+    for bare in ["0", "00", " 0", "0.0"] {
+        refused(&["sweep", "--older-than", bare], "not a duration");
+        for option in ["--keep-recent", "--min-age", "--wait"] {
+            refused(&["sweep", "--max-entries", "0", option, bare], "not a duration");
+        }
+        refused(&["gc-orphans", "--min-age", bare], "not a duration");
+        refused(&["gc-orphans", "--wait", bare], "not a duration");
+        let cache = cache().env("HLS_CACHE_KEEP_RECENT", bare);
+        let sweep = ["sweep", "--max-entries", "0"];
+        cache.run(sweep).code(2).untouched().complains_of("HLS_CACHE_KEEP_RECENT");
+    }
+    cache().run(["sweep", "--older-than", "0s"]).success().removed_only(["a", "p"]);
+}
+
 #[test]
 fn durations_that_are_none() {
     let durations =
@@ -59,7 +118,7 @@ fn durations_that_are_none() {
         ("gc-orphans", "--wait"),
     ];
     for (command, option) in options {
-        let limit: &[&str] = if command == "sweep" { &["--max-size", "0"] } else { &[] };
+        let limit: &[&str] = if command == "sweep" { &["--max-size", "1G"] } else { &[] };
         let bad = format!("{option}=10x");
         refused(&[&[command], limit, &[&*bad]].concat(), "10x");
         let empty = format!("{option}=");
@@ -73,7 +132,7 @@ fn percents_that_are_none() {
         let low_water = format!("--low-water={percent}");
         refused(&["sweep", "--max-size", "1G", &low_water], percent);
     }
-    for percent in ["%", "ten%", "-1%", "101%"] {
+    for percent in ["%", "ten%", "-1%", "101%", "100.0000000001%"] {
         refused(&["sweep", &format!("--min-free={percent}")], percent);
     }
 }
@@ -100,7 +159,7 @@ fn keys_that_are_none() {
 fn commands_and_options_that_are_none() {
     refused(&[], "");
     refused(&["destroy"], "destroy");
-    refused(&["sweep", "--max-sise", "0"], "--max-sise");
+    refused(&["sweep", "--max-sise", "1G"], "--max-sise");
     refused(&["stats", "extra"], "extra");
     refused(&["gc-orphans", "extra"], "extra");
     refused(&["-q", "-v", "stats"], "-v");
@@ -125,7 +184,7 @@ fn the_root_has_no_default_and_may_not_be_empty() {
     let commands: [&[&str]; 5] = [
         &["stats"],
         &["verify"],
-        &["sweep", "--max-size", "0"],
+        &["sweep", "--max-size", "1G"],
         &["gc-orphans"],
         &["invalidate", &a],
     ];
@@ -175,8 +234,8 @@ fn a_root_that_is_missing_or_no_directory_is_not_an_empty_cache() {
     let commands: [&[&str]; 7] = [
         &["stats"],
         &["verify"],
-        &["sweep", "--max-size", "0"],
-        &["sweep", "--max-size", "0", "-n"],
+        &["sweep", "--max-size", "1G"],
+        &["sweep", "--max-size", "1G", "-n"],
         &["gc-orphans"],
         &["invalidate", &a],
         &["invalidate", "--all"],
@@ -285,10 +344,20 @@ fn common_options_stand_before_or_after_the_command() {
 
 #[test]
 fn help_and_version_are_results() {
+    const ALL: [&[&str]; 5] =
+        [&["--help"], &["--version"], &["sweep", "--help"], &["help", "key"], &["stats", "-V"]];
     let cache = TestCache::new();
-    for args in [&["--help"][..], &["--version"], &["sweep", "--help"], &["help", "key"]] {
+    for args in ALL {
         let run = cache.bare(args).run().success().no_stderr();
         assert!(!run.stdout().is_empty());
+        let full = cache.bare(args).under(["sh", "-c", "exec \"$0\" \"$@\" >/dev/full"]);
+        full.run().code(1).complains_of("standard output");
+        // A reader who has seen enough.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let closed = cache.bare(args).process().stdout(writer).output().unwrap();
+        assert_eq!(closed.status.code(), Some(0), "{args:?}: {closed:?}");
+        assert!(closed.stderr.is_empty(), "{args:?}: {closed:?}");
     }
 }
 

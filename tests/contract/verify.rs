@@ -82,6 +82,23 @@ fn the_last_segment_is_known_from_any_playlist_or_from_the_user() {
     assert_damage(&verify(&cache, &[]).code(3), "a", &[("missing-segment", last)]);
 }
 
+/// A reader that takes lines in pieces of 4096 bytes sees the end of a comment as a segment's name.
+#[test]
+fn a_comment_of_any_length_names_no_segment_and_fix_keeps_the_entry() {
+    for length in [4095, 4096, 4097, 8191, 8192, 3 * 4096 - 1] {
+        let comment = format!("#{}seg-999.m4s\n", "x".repeat(length));
+        let playlist = format!("#EXTM3U\n{comment}#EXTINF:2.0,\nseg-4.m4s\n{comment}");
+        let playlist = playlist.trim_end().as_bytes();
+        let cache = TestCache::new().real("a").in_entry("a", "video/ffmpeg-0.m3u8", playlist);
+        let run = verify(&cache, &["--fix"]).success().untouched();
+        assert_eq!(finding(&run.json(), "a").0, "healthy", "{length}");
+        // What follows the comment is still read.
+        let cache = cache.without("a", "video/seg-4.m4s");
+        let run = verify(&cache, &[]).code(3);
+        assert_damage(&run, "a", &[("missing-segment", "video/seg-4.m4s")]);
+    }
+}
+
 #[test]
 fn a_segment_beyond_the_playlist_still_has_to_be_reached_without_a_gap() {
     let cache = TestCache::new().real("a").in_entry("a", "video/seg-7.m4s", b"media");
@@ -242,6 +259,22 @@ fn the_part_of_today_is_counted_by_days() {
     for nonsense in ["today/0", "today", "today/", "today/-1", "Today/3", "3/today", "tomorrow/3"] {
         cache.run(["verify", "--subset", nonsense]).code(2).no_stdout();
     }
+}
+
+/// In time that grows with the square of their number, this many take longer than any run may.
+#[test]
+fn fifty_thousand_damaged_entries_are_found_in_one_run() {
+    const COUNT: usize = 50_000;
+    let Some(cache) = TestCache::on_tmpfs("mode=755") else { return };
+    for n in 0..COUNT {
+        let entry = cache.root().join(format!("{n:016x}"));
+        fs::create_dir(&entry).unwrap();
+        symlink("nowhere", entry.join(".complete")).unwrap();
+    }
+    let run = verify(&cache, &[]).code(3);
+    assert_eq!(run.json()["damaged"], COUNT);
+    let quiet = cache.run(["-q", "verify"]).code(3).no_stdout();
+    quiet.complains_of(&format!("{COUNT} entries not healthy: 0000000000000000 damaged, "));
 }
 
 #[test]

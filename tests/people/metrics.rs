@@ -205,6 +205,18 @@ fn devices_and_directories_are_not_replaced() {
 }
 
 #[test]
+fn a_limit_on_the_size_of_files_leaves_the_old_file_whole_and_no_litter() {
+    let cache = mixed().outside("collector");
+    let directory = cache.outside_path("collector");
+    let file = directory.join("precious");
+    let stats = cache.command(["stats", "--textfile", file.to_str().unwrap()]);
+    let limited = stats.under(["sh", "-c", "ulimit -f 1; exec \"$0\" \"$@\""]);
+    limited.run().code(1).no_stdout().complains_of("precious: cannot write the metrics");
+    assert_eq!(names_in(&directory), ["precious"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+}
+
+#[test]
 fn failing_leaves_the_old_file_whole_and_no_litter() {
     let Some(cache) = TestCache::on_tmpfs("size=64k") else { return };
     let file = cache.root().join("hls.prom");

@@ -72,12 +72,12 @@ fn quiet_says_in_a_line_what_a_finding_is() {
     let cache = mixed();
     let b = crate::common::key("b");
     let run = cache.run(["-q", "invalidate", &b, &crate::common::key("no")]).code(3).no_stdout();
-    assert_eq!(run.stderr(), format!("hls-cache: warning: 1 entry left in use: {b}\n"));
+    assert_eq!(run.stderr(), format!("warning: 1 entry left in use: {b}\n"));
     cache.run(["-q", "--json", "invalidate", &b]).code(3).no_stderr();
     let cache = cache.without("a", "video/init.mp4");
     let run = cache.run(["-q", "verify"]).code(3).no_stdout();
     let a = crate::common::key("a");
-    assert_eq!(run.stderr(), format!("hls-cache: warning: 1 entry not healthy: {a} damaged\n"));
+    assert_eq!(run.stderr(), format!("warning: 1 entry not healthy: {a} damaged\n"));
     cache.run(["verify"]).code(3).no_stderr();
 }
 

@@ -76,6 +76,28 @@ fn a_pipe_gets_ascii_and_no_colours_whatever_the_environment() {
 }
 
 #[test]
+fn a_width_that_no_terminal_has_is_not_believed() {
+    let cache = cache();
+    let shown = |columns: &str| {
+        let stats = cache.command(["stats", "--histogram", "--entries", "--max-size", "1G"]);
+        stats.env("COLUMNS", columns).run().success().no_stderr().stdout()
+    };
+    for mistaken in ["18446744073709551615", "4294967295", "65535", "501", "19", "1", "0", "-1"] {
+        assert_eq!(longest(&shown(mistaken)), 80, "{mistaken}");
+    }
+    assert_eq!(longest(&shown("500")), 500);
+    // The columns before the bars fill it.
+    let narrow = shown("20");
+    let buckets: Vec<&str> = narrow.lines().filter(|line| line.starts_with('<')).collect();
+    assert!(!buckets.is_empty() && !buckets.concat().contains('#'), "{narrow}");
+    for (columns, width) in [(10, 80), (60_000, 80), (120, 120)] {
+        let env = "TERM=xterm LANG=C NO_COLOR=1";
+        let Some(shown) = on_terminal(&cache, columns, env, "--histogram 2>&-") else { return };
+        assert_eq!(longest(&shown), width, "{columns}\n{shown}");
+    }
+}
+
+#[test]
 fn cron_has_neither_path_nor_home_nor_terminal() {
     let cache = cache();
     let root = cache.root();
