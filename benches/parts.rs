@@ -50,7 +50,7 @@ fn plan(bencher: Bencher<'_, '_>, count: u64) {
     bencher.counter(ItemsCount::new(count)).bench_local(|| {
         let mut plan = Plan::new(&view, &policy, NOW, None);
         while let Some(candidate) = plan.next_candidate() {
-            plan.settle(&candidate, Settled::Removed);
+            candidate.settle(Settled::Removed);
         }
         plan.left()
     });

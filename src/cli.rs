@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use hls_cache::Key;
 use hls_cache::units::{FreeSpace, Percent, Size, Span};
+use hls_cache::verify::Subset;
 
 /// The whole help fits the smallest terminal, 24 lines of 80 columns.
 const TEMPLATE: &str = "\
@@ -140,24 +141,6 @@ pub struct VerifyArgs {
     /// Remove what is damaged and not in use
     #[arg(long)]
     pub fix: bool,
-}
-
-/// `I/N`, with I from 1 to N.
-#[derive(Clone, Copy, Debug)]
-pub struct Subset {
-    pub part: u64,
-    pub of: u64,
-}
-
-impl std::str::FromStr for Subset {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.split_once('/')
-            .and_then(|(part, of)| Some(Self { part: part.parse().ok()?, of: of.parse().ok()? }))
-            .filter(|subset| (1..=subset.of).contains(&subset.part))
-            .ok_or("not a part: write I/N with I from 1 to N, for instance 3/7")
-    }
 }
 
 #[derive(Args, Debug)]

@@ -7,12 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::events::{Event, EventKind, Journal};
 use crate::evict::{self, Look, Removal};
-use crate::holders;
+use crate::holders::{self, Holder};
 use crate::key::Key;
 use crate::lock;
-use crate::plan::{
-    self, Candidate, Fate, Limit, Plan, Policy, Reason, Settled, Sweep, Totals, Which,
-};
+use crate::plan::{self, Fate, Limit, Plan, Policy, Reason, Settled, Sweep, Totals, Which};
 use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::root::{Root, Space};
@@ -35,7 +33,12 @@ pub struct Options {
 #[derive(Debug)]
 pub enum Refused {
     /// Another maintainer is at work.
-    Busy,
+    Busy {
+        /// The processes that hold the maintenance lock, as far as they are known.
+        holders: Vec<Holder>,
+        /// How long the run waited for them.
+        waited: Duration,
+    },
     /// The cache itself could not be read.
     Unreadable(Problem),
 }
@@ -43,15 +46,20 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Busy => {
-                f.write_str("another maintainer is at work in this cache; --wait waits for it")
-            }
+            Self::Busy { .. } => f.write_str("another maintainer is at work in this cache"),
             Self::Unreadable(problem) => problem.fmt(f),
         }
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for Refused {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Busy { .. } => None,
+            Self::Unreadable(problem) => Some(problem),
+        }
+    }
+}
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
@@ -102,10 +110,21 @@ impl Action {
     }
 }
 
+/// Watches a run. `()` does not.
+pub trait Observer: Progress {
+    /// Called once for each decision: right after the removal, or when the entry was passed over, and at
+    /// the end for entries that nothing asked to go. `so_far` has what was asked for, and not yet the totals.
+    fn decided(&self, _so_far: &Outcome, _decision: &Decision) {}
+}
+
+impl Observer for () {}
+
 /// What a run did, or in a dry run would do.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct Outcome {
+    /// What ages count from: the time that was given, plus what the wait for another maintainer took.
+    pub now: SystemTime,
     /// Whether it was a dry run.
     pub dry_run: bool,
     /// Whether the user named what was to go, instead of a limit or an age.
@@ -154,6 +173,28 @@ pub struct Limits {
 }
 
 impl Outcome {
+    fn new(policy: &Policy, options: Options, now: SystemTime) -> Self {
+        Self {
+            now,
+            dry_run: options.dry_run,
+            is_invalidation: matches!(policy, Policy::Invalidate { .. }),
+            before: Totals::default(),
+            after: Totals::default(),
+            pinned: Totals::default(),
+            writing: Totals::default(),
+            removed: 0,
+            freed_bytes: 0,
+            failed: 0,
+            decisions: Vec::new(),
+            limits: None,
+            unmet: Vec::new(),
+            gave_up: false,
+            reaped: 0,
+            warnings: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
     /// Whether an entry that was asked for was left because it is pinned.
     pub fn left_pinned(&self) -> bool {
         self.decisions.iter().any(Decision::is_left_pinned)
@@ -182,27 +223,30 @@ pub fn run(
     policy: &Policy,
     options: Options,
     now: SystemTime,
-    progress: &dyn Progress,
+    observer: &dyn Observer,
 ) -> Result<Outcome, Refused> {
-    let is_invalidation = matches!(policy, Policy::Invalidate { .. });
-    let mut outcome = Outcome { dry_run: options.dry_run, is_invalidation, ..Outcome::default() };
-    let has_manners = !is_invalidation;
+    let mut outcome = Outcome::new(policy, options, now);
+    let has_manners = !outcome.is_invalidation;
     let began = Instant::now();
     let mut maintenance = None;
     if has_manners && !options.dry_run {
-        match lock::maintenance(root, options.wait) {
+        match become_maintainer(root, options.wait, observer) {
             Ok(Some(held)) => maintenance = Some(held),
-            Ok(None) => return Err(Refused::Busy),
+            Ok(None) => {
+                let holders = holders::of_maintenance_lock(root);
+                return Err(Refused::Busy { holders, waited: options.wait });
+            }
             Err(problem) => {
                 outcome.warnings.push(format!("going on without the maintenance lock: {problem}"));
             }
         }
-        reap(root, &mut outcome, progress)?;
+        reap(root, &mut outcome, observer)?;
     }
 
     // Ages count from when the wait for another maintainer was over.
-    let now = now.checked_add(began.elapsed()).unwrap_or(now);
-    let view = CacheView::scan(root, progress)?;
+    outcome.now = now.checked_add(began.elapsed()).unwrap_or(now);
+    let now = outcome.now;
+    let view = CacheView::scan(root, observer)?;
     let space = needs_space(policy).then(|| root.space()).transpose()?.map(|space| {
         // What a dry run leaves in the trash, the real run would have deleted by now.
         let trash = view.trash.iter().filter(|_| options.dry_run);
@@ -216,11 +260,15 @@ pub fn run(
     let order = Order { root, policy, options, now };
     let mut actor =
         Actor { order, buffer: Buffer::new(), trash: Vec::new(), journal: Journal::new(root) };
+    let mut told = Told { decisions: vec![None; view.entries.len()], count: 0, observer };
     while let Some(candidate) = plan.next_candidate() {
-        let settled = actor.act(&view.entries[candidate.index], &candidate, &mut outcome);
-        plan.settle(&candidate, settled);
+        let planned = &view.entries[candidate.index()];
+        let settled = actor.act(planned, candidate.reason(), &mut outcome);
+        candidate.settle(settled);
+        told.tell(&order, &view, &plan, &mut outcome);
     }
-    actor.finish(&mut outcome, progress);
+    told.tell(&order, &view, &plan, &mut outcome);
+    actor.finish(&mut outcome, observer);
     drop(maintenance);
 
     outcome.unmet = plan.unmet();
@@ -228,8 +276,23 @@ pub fn run(
     if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
         reread_free_space(root, sweep, &mut outcome);
     }
-    outcome.summarise(&order, &view, &plan, space);
+    outcome.summarise(&order, &view, &plan, space, told);
     Ok(outcome)
+}
+
+/// Takes the maintenance lock, and says for whom it waits if it has to; `None` when another process
+/// still holds it after `wait`.
+fn become_maintainer(
+    root: &Root,
+    wait: Duration,
+    progress: &dyn Progress,
+) -> Result<Option<lock::Held>, Problem> {
+    let held = lock::maintenance(root, Duration::ZERO)?;
+    if held.is_some() || wait.is_zero() {
+        return Ok(held);
+    }
+    progress.waiting(&holders::of_maintenance_lock(root), wait);
+    lock::maintenance(root, wait)
 }
 
 fn needs_space(policy: &Policy) -> bool {
@@ -274,7 +337,7 @@ struct Actor<'a> {
 }
 
 impl Actor<'_> {
-    fn act(&mut self, planned: &Entry, candidate: &Candidate, outcome: &mut Outcome) -> Settled {
+    fn act(&mut self, planned: &Entry, reason: Reason, outcome: &mut Outcome) -> Settled {
         let (Order { root, policy, options, now }, buffer) = (self.order, &mut self.buffer);
         if options.dry_run {
             outcome.removed += 1;
@@ -299,7 +362,7 @@ impl Actor<'_> {
                     Some(name) => self.trash.push((name, entry.bytes)),
                     None => outcome.freed_bytes = outcome.freed_bytes.saturating_add(entry.bytes),
                 }
-                self.log(candidate.reason, &entry);
+                self.log(reason, &entry);
                 Settled::Removed
             }
             Removal::Gone => Settled::Gone,
@@ -383,6 +446,72 @@ fn look_unwritten(
     })
 }
 
+/// The decisions on entries whose turn it was, each told to the observer as soon as it is made.
+struct Told<'a> {
+    /// By the entry's place in the view.
+    decisions: Vec<Option<Decision>>,
+    /// How many of those that the plan has decided.
+    count: usize,
+    observer: &'a dyn Observer,
+}
+
+impl Told<'_> {
+    fn tell(
+        &mut self,
+        order: &Order<'_>,
+        view: &CacheView,
+        plan: &Plan<'_>,
+        outcome: &mut Outcome,
+    ) {
+        for &index in &plan.decided()[self.count..] {
+            let (entry, fate) = (&view.entries[index], plan.fate(index));
+            self.count += 1;
+            let Some(mut decision) = decide(order, entry, fate, None) else { continue };
+            // The user who named the entry asked in vain: its pin cannot be asked.
+            let cannot_tell = fate == Fate::Kept(Reason::Error);
+            outcome.failed += u64::from(cannot_tell && decision.action == Action::Failed);
+            find_late_holders(order.root, &mut decision);
+            self.observer.decided(outcome, &decision);
+            self.decisions[index] = Some(decision);
+        }
+    }
+}
+
+/// What is to be said of an entry with this fate; `protection` is what would protect one that it was never
+/// the turn of. `None` for somebody else's removal: only a user who named the entry is told.
+fn decide(
+    order: &Order<'_>,
+    entry: &Entry,
+    fate: Fate,
+    protection: Option<Reason>,
+) -> Option<Decision> {
+    let is_named = matches!(order.policy, Policy::Invalidate { which: Which::Keys(_), .. });
+    let (action, reason) = match fate {
+        Fate::Untouched => (Action::Kept, protection),
+        Fate::Kept(Reason::Error) if is_named => (Action::Failed, Some(Reason::Error)),
+        Fate::Kept(reason) => (Action::Kept, Some(reason)),
+        Fate::Removed(reason) if order.options.dry_run => (Action::WouldRemove, Some(reason)),
+        Fate::Removed(reason) => (Action::Removed, Some(reason)),
+        Fate::Failed => (Action::Failed, Some(Reason::Error)),
+        Fate::Gone if !is_named => return None,
+        Fate::Gone => (Action::Absent, None),
+    };
+    let considered = fate != Fate::Untouched;
+    let shown = Some(entry.clone()).filter(|_| action != Action::Absent);
+    Some(Decision { key: entry.key, entry: shown, action, reason, considered })
+}
+
+/// Names the holders of what was found pinned only when it was its turn, if they still hold it.
+fn find_late_holders(root: &Root, decision: &mut Decision) {
+    if decision.reason != Some(Reason::Pinned) {
+        return;
+    }
+    if let Some(entry) = decision.entry.as_mut().filter(|entry| entry.pin == Pin::Free) {
+        let holders = holders::of_pins(root, &[entry.key]);
+        entry.pin = Pin::Held(holders.into_iter().flatten().collect());
+    }
+}
+
 impl Outcome {
     fn summarise(
         &mut self,
@@ -390,6 +519,7 @@ impl Outcome {
         view: &CacheView,
         plan: &Plan<'_>,
         space: Option<Space>,
+        told: Told<'_>,
     ) {
         let Order { root, policy, options, now } = *order;
         let entries = &view.entries;
@@ -407,8 +537,6 @@ impl Outcome {
                 .map(|&index| &entries[index])
                 .filter(|entry| plan::is_writing(entry, policy.min_age(), now)),
         );
-        self.decide(root, view, plan, policy);
-        self.find_late_holders(root);
         if let Policy::Sweep(sweep) = policy {
             self.limits = Some(Limits {
                 max_size: sweep.max_size,
@@ -417,6 +545,7 @@ impl Outcome {
                 older_than: sweep.older_than,
             });
         }
+        self.list_decisions(order, view, plan, told);
         self.problems.extend(view.problems.iter().cloned());
         self.problems.extend(view.unreadable.iter().map(|unreadable| unreadable.problem.clone()));
         self.warnings.extend(view.warnings(root, now));
@@ -426,14 +555,20 @@ impl Outcome {
         self.warn_unmet();
     }
 
-    fn decide(&mut self, root: &Root, view: &CacheView, plan: &Plan<'_>, policy: &Policy) {
-        let named: Option<&[Key]> = match policy {
+    /// Lists what became of every entry, in eviction order, and tells what was not told as it happened.
+    fn list_decisions(
+        &mut self,
+        order: &Order<'_>,
+        view: &CacheView,
+        plan: &Plan<'_>,
+        told: Told<'_>,
+    ) {
+        let named: Option<&[Key]> = match order.policy {
             Policy::Invalidate { which: Which::Keys(keys), .. } => Some(keys),
             _ => None,
         };
         // Whether it would have been the turn of what cannot be judged: not if nothing had to go.
-        let considered =
-            named.is_some() || plan.fates().any(|(_, fate, _)| fate != Fate::Untouched);
+        let considered = named.is_some() || !plan.decided().is_empty();
         let unjudged = |key: Key, action, reason| Decision {
             key,
             entry: None,
@@ -441,67 +576,42 @@ impl Outcome {
             reason: Some(reason),
             considered,
         };
+        let Told { decisions: mut told, observer, .. } = told;
+        let tell = |outcome: &mut Self, decision: Decision| {
+            observer.decided(outcome, &decision);
+            outcome.decisions.push(decision);
+        };
         let wanted = |key: &Key| named.is_none_or(|keys| keys.contains(key));
         for unreadable in view.unreadable.iter().filter(|u| wanted(&u.key)) {
             let action = if named.is_some() { Action::Failed } else { Action::Kept };
             self.failed += u64::from(action == Action::Failed);
-            self.decisions.push(unjudged(unreadable.key, action, Reason::Error));
+            tell(self, unjudged(unreadable.key, action, Reason::Error));
         }
         for &key in view.mounted.iter().filter(|key| wanted(key)) {
-            self.decisions.push(unjudged(key, Action::Kept, Reason::Mounted));
+            tell(self, unjudged(key, Action::Kept, Reason::Mounted));
             if named.is_some() {
-                self.problems.push(view::mount_in_the_way(root, key));
+                self.problems.push(view::mount_in_the_way(order.root, key));
             }
         }
         for (index, fate, protection) in plan.fates() {
-            let entry = &view.entries[index];
-            let (action, reason) = match fate {
-                Fate::Untouched => (Action::Kept, protection),
-                // A pin that cannot be asked: the user who named the entry asked in vain.
-                Fate::Kept(Reason::Error) if named.is_some() => {
-                    self.failed += 1;
-                    (Action::Failed, Some(Reason::Error))
-                }
-                Fate::Kept(reason) => (Action::Kept, Some(reason)),
-                Fate::Removed(reason) if self.dry_run => (Action::WouldRemove, Some(reason)),
-                Fate::Removed(reason) => (Action::Removed, Some(reason)),
-                Fate::Failed => (Action::Failed, Some(Reason::Error)),
-                // Somebody else's removal; only a user who named the entry is told.
-                Fate::Gone if named.is_none() => continue,
-                Fate::Gone => (Action::Absent, None),
-            };
-            let considered = !matches!(fate, Fate::Untouched);
-            let entry = Some(entry.clone()).filter(|_| action != Action::Absent);
-            self.decisions.push(Decision {
-                key: view.entries[index].key,
-                entry,
-                action,
-                reason,
-                considered,
-            });
+            if fate != Fate::Untouched {
+                self.decisions.extend(told[index].take());
+            } else if let Some(decision) = decide(order, &view.entries[index], fate, protection) {
+                tell(self, decision);
+            }
         }
         let mut known: HashSet<Key> = self.decisions.iter().map(|decision| decision.key).collect();
         for &key in named.unwrap_or_default() {
             if known.insert(key) {
-                self.decisions.push(Decision {
+                let absent = Decision {
                     key,
                     entry: None,
                     action: Action::Absent,
                     reason: None,
                     considered: true,
-                });
+                };
+                tell(self, absent);
             }
-        }
-    }
-
-    /// Names the holders of what was found pinned only when it was its turn, if they still hold it.
-    fn find_late_holders(&mut self, root: &Root) {
-        let pinned = self.decisions.iter_mut().filter(|d| d.reason == Some(Reason::Pinned));
-        let late: Vec<&mut Entry> =
-            pinned.filter_map(|d| d.entry.as_mut()).filter(|e| e.pin == Pin::Free).collect();
-        let keys: Vec<Key> = late.iter().map(|entry| entry.key).collect();
-        for (entry, holders) in late.into_iter().zip(holders::of_pins(root, &keys)) {
-            entry.pin = Pin::Held(holders);
         }
     }
 

@@ -276,14 +276,59 @@ pub enum Settled {
     Failed,
 }
 
-/// The entry whose turn it is; [`Plan::settle`] takes it back.
+/// The entry whose turn it is. While there is one the plan gives no other, and [`Candidate::settle`] uses
+/// it up: an entry settled twice would be subtracted twice.
+///
+/// ```compile_fail,E0382
+/// # use hls_cache::plan::{Plan, Settled};
+/// # fn twice(plan: &mut Plan<'_>) {
+/// let candidate = plan.next_candidate().unwrap();
+/// candidate.settle(Settled::Removed);
+/// candidate.settle(Settled::Removed);
+/// # }
+/// ```
+///
+/// ```compile_fail,E0499
+/// # use hls_cache::plan::{Plan, Settled};
+/// # fn both(plan: &mut Plan<'_>) {
+/// let (one, other) = (plan.next_candidate().unwrap(), plan.next_candidate().unwrap());
+/// other.settle(Settled::Removed);
+/// one.settle(Settled::Removed);
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use]
-pub struct Candidate {
+pub struct Candidate<'p, 'a> {
+    plan: &'p mut Plan<'a>,
+    index: usize,
+    reason: Reason,
+}
+
+impl Candidate<'_, '_> {
     /// Its place in the view's entries.
-    pub index: usize,
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
     /// Why it should go.
-    pub reason: Reason,
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Tells the plan what became of it.
+    pub fn settle(self, settled: Settled) {
+        let Self { plan, index, reason } = self;
+        let fate = match settled {
+            Settled::Removed => Fate::Removed(reason),
+            Settled::Gone => Fate::Gone,
+            Settled::Kept(reason) => Fate::Kept(reason),
+            Settled::Failed => Fate::Failed,
+        };
+        plan.decide(index, fate);
+        if matches!(settled, Settled::Removed | Settled::Gone) {
+            plan.left.subtract(&plan.entries[index]);
+        }
+    }
 }
 
 /// A goal of the plan, reached or not by removing in order.
@@ -305,6 +350,8 @@ pub struct Plan<'a> {
     protection: Vec<Option<Reason>>,
     ages: Vec<Duration>,
     fates: Vec<Fate>,
+    /// Those whose fate is decided, in the order in which it was their turn.
+    decided: Vec<usize>,
     goals: Vec<Goal>,
     goal: usize,
     /// Position in `order` within the current goal; `None` before the goal was looked at.
@@ -343,6 +390,7 @@ impl<'a> Plan<'a> {
             protection: entries.iter().map(|entry| protection(entry, policy, now)).collect(),
             ages: entries.iter().map(|entry| age(now, entry.last_used)).collect(),
             fates: vec![Fate::Untouched; entries.len()],
+            decided: Vec::new(),
             goals: goals(policy, space),
             goal: 0,
             cursor: None,
@@ -354,7 +402,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The next entry to remove.
-    pub fn next_candidate(&mut self) -> Option<Candidate> {
+    pub fn next_candidate(&mut self) -> Option<Candidate<'_, 'a>> {
         while let Some(&goal) = self.goals.get(self.goal) {
             if self.cursor.is_none() && self.is_met(goal) {
                 self.next_goal();
@@ -377,9 +425,9 @@ impl<'a> Plan<'a> {
             let undecided = matches!(self.fates[index], Fate::Untouched);
             let Some(reason) = self.applies(goal, index).filter(|_| undecided) else { continue };
             match self.protection[index] {
-                Some(protection) => self.fates[index] = Fate::Kept(protection),
+                Some(protection) => self.decide(index, Fate::Kept(protection)),
                 None if self.blocked => {}
-                None => return Some(Candidate { index, reason }),
+                None => return Some(Candidate { plan: self, index, reason }),
             }
         }
         None
@@ -390,18 +438,9 @@ impl<'a> Plan<'a> {
         self.cursor = None;
     }
 
-    /// Tells what became of a candidate.
-    pub fn settle(&mut self, candidate: &Candidate, settled: Settled) {
-        let index = candidate.index;
-        self.fates[index] = match settled {
-            Settled::Removed => Fate::Removed(candidate.reason),
-            Settled::Gone => Fate::Gone,
-            Settled::Kept(reason) => Fate::Kept(reason),
-            Settled::Failed => Fate::Failed,
-        };
-        if matches!(settled, Settled::Removed | Settled::Gone) {
-            self.left.subtract(&self.entries[index]);
-        }
+    fn decide(&mut self, index: usize, fate: Fate) {
+        self.fates[index] = fate;
+        self.decided.push(index);
     }
 
     /// Nothing need go for this goal.
@@ -477,6 +516,12 @@ impl<'a> Plan<'a> {
     /// What is left.
     pub fn left(&self) -> Totals {
         self.left
+    }
+
+    /// The places in the view of the entries whose fate is decided, in the order in which it was their
+    /// turn.
+    pub(crate) fn decided(&self) -> &[usize] {
+        &self.decided
     }
 
     /// What became of the entry at that place in the view.
@@ -585,11 +630,11 @@ mod tests {
         let mut plan = Plan::new(view, policy, now(), Some(space));
         let mut removed = Vec::new();
         while let Some(candidate) = plan.next_candidate() {
-            let settled = settle(candidate.index);
+            let settled = settle(candidate.index());
             if settled == Settled::Removed {
-                removed.push((candidate.index, candidate.reason));
+                removed.push((candidate.index(), candidate.reason()));
             }
-            plan.settle(&candidate, settled);
+            candidate.settle(settled);
         }
         (removed, plan.unmet())
     }

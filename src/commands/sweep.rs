@@ -39,8 +39,7 @@ pub fn run(context: &Context<'_>, args: SweepArgs) -> Result<Exit, Stop> {
         wait: args.maintenance.wait.map_or_else(Default::default, |Span(wait)| wait),
         ages_given: args.keep_recent.is_some() || args.min_age.is_some(),
     };
-    let (root, outcome) = maintain(context, &policy, options, warnings)?;
-    context.finish(&root, &outcome)
+    maintain(context, &policy, options, warnings)
 }
 
 /// Limits of the environment apply only when the command line names none.

@@ -1,7 +1,6 @@
 //! What `sweep`, `gc-orphans` and `invalidate` did or would do: one report for the three.
 
 use std::io::{self, Write};
-use std::time::SystemTime;
 
 use hls_cache::Problem;
 use hls_cache::holders::by_whom;
@@ -41,9 +40,9 @@ impl Report for Outcome {
         (count > 0).then(|| format!("{} left in use: {}", count_entries(count), name_some(&left)))
     }
 
-    fn json(&self, verbose: bool, now: SystemTime) -> Map<String, Value> {
-        let entries =
-            self.decisions.iter().filter(|d| verbose || d.considered).map(|d| decision(d, now));
+    fn json(&self, verbose: bool) -> Map<String, Value> {
+        let listed = self.decisions.iter().filter(|decision| verbose || decision.considered);
+        let entries = listed.map(|decision| object_of(self, decision));
         let mut object = Map::new();
         let mut put = |name: &str, value: Value| drop(object.insert(name.into(), value));
         put("dry_run", self.dry_run.into());
@@ -71,23 +70,12 @@ impl Report for Outcome {
         object
     }
 
-    fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
-        for decision in &self.decisions {
-            let is_shown = match decision.action {
-                Action::Removed | Action::WouldRemove | Action::Absent => true,
-                // Reported as an error.
-                Action::Failed => false,
-                Action::Kept => screen.verbose || (decision.considered && self.is_invalidation),
-            };
-            if is_shown {
-                writeln!(out, "{}", sentence(self, decision, screen))?;
-            }
-        }
+    fn human(&self, out: &mut dyn Write, _: &Screen<'_>) -> io::Result<()> {
         writeln!(out, "{}", summary(self))
     }
 }
 
-fn decision(decision: &Decision, now: SystemTime) -> Value {
+fn object_of(outcome: &Outcome, decision: &Decision) -> Value {
     let entry = decision.entry.as_ref();
     let mut object = json!({
         "key": decision.key.to_string(),
@@ -97,12 +85,23 @@ fn decision(decision: &Decision, now: SystemTime) -> Value {
         "bytes": entry.map(|entry| entry.bytes),
         "allocated_bytes": entry.map(|entry| entry.allocated_bytes),
         "last_used": js::time(entry.map(|entry| entry.last_used)),
-        "age_seconds": entry.map(|entry| age(now, entry.last_used).as_secs()),
+        "age_seconds": entry.map(|entry| age(outcome.now, entry.last_used).as_secs()),
     });
     if decision.reason == Some(Reason::Pinned) {
         object["holders"] = entry.map_or(json!([]), js::holders);
     }
     object
+}
+
+/// The line of an entry, of those that have one.
+pub fn line(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Option<String> {
+    let is_shown = match decision.action {
+        Action::Removed | Action::WouldRemove | Action::Absent => true,
+        // Reported as an error.
+        Action::Failed => false,
+        Action::Kept => screen.verbose || (decision.considered && outcome.is_invalidation),
+    };
+    is_shown.then(|| sentence(outcome, decision, screen))
 }
 
 /// What became of an entry, on one line that says all by itself, as a journal needs:
@@ -119,7 +118,7 @@ fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Stri
     let mut line = screen.terminal.paint(colour, &format!("{verb:verb_width$}"));
     line += &format!(" {}", decision.key);
     if let Some(entry) = &decision.entry {
-        let ago = human_span(age(screen.now, entry.last_used));
+        let ago = human_span(age(outcome.now, entry.last_used));
         line += &format!("  {:>11}  {:17}", human_size(entry.bytes), format!("used {ago} ago"));
     }
     let reason = match decision.reason {

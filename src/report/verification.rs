@@ -1,7 +1,6 @@
 //! What `verify` found.
 
 use std::io::{self, Write};
-use std::time::SystemTime;
 
 use hls_cache::verify::{Fix, Health, Verdict, Verification};
 use hls_cache::{Escaped, Fault, Problem};
@@ -38,7 +37,7 @@ impl Report for Verification {
         })
     }
 
-    fn json(&self, _: bool, _: SystemTime) -> Map<String, Value> {
+    fn json(&self, _: bool) -> Map<String, Value> {
         let (healthy, damaged) = (healthy(self), damaged(self));
         let mut object = Map::new();
         let mut put = |name: &str, value: Value| drop(object.insert(name.into(), value));
@@ -51,12 +50,7 @@ impl Report for Verification {
         object
     }
 
-    fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
-        for verdict in &self.verdicts {
-            if screen.verbose || verdict.health != Health::Healthy {
-                writeln!(out, "{}", sentence(verdict))?;
-            }
-        }
+    fn human(&self, out: &mut dyn Write, _: &Screen<'_>) -> io::Result<()> {
         let (healthy, damaged) = (healthy(self), damaged(self));
         write!(
             out,
@@ -112,6 +106,11 @@ fn verdict(verdict: &Verdict) -> Value {
         object["reason"] = reason.into();
     }
     object
+}
+
+/// The line of an entry, of those that have one.
+pub fn line(verdict: &Verdict, screen: &Screen<'_>) -> Option<String> {
+    (screen.verbose || verdict.health != Health::Healthy).then(|| sentence(verdict))
 }
 
 /// One line an entry: the faults that fit one, and how many more there are.
