@@ -52,7 +52,7 @@ fn plan(bencher: Bencher<'_, '_>, count: u64) {
         let mut plan = Plan::new(&view, &policy, NOW, Space::default());
         while let Some(Step::Remove(candidate)) = plan.next_step() {
             let fate = Fate::Removed(candidate.cause());
-            plan.settle(candidate, fate);
+            candidate.settle(fate);
         }
         plan.left()
     });

@@ -65,7 +65,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l older-than
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l max-entries -d 'Evict until there are at most this many entries' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l low-water -d 'Once over --max-size, evict down to this share of it, 1 to 100' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l keep-recent -d 'Keep what was used more recently than this' -r
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l min-budget -d 'Raise a smaller --max-size to this, against mistyped sizes' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l min-budget -d 'Safety floor for --max-size, against typos; --min-free leaves this much' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l min-age -d 'Take partial entries written more recently than this for being written [default: 10m]' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l wait -d 'Wait this long for another maintainer instead of giving up at once' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l root -d 'The cache\'s directory [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"

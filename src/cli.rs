@@ -1,12 +1,14 @@
 //! The command line: definitions and nothing else. What they mean together is resolved in `commands`.
 
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use hls_cache::Key;
 use hls_cache::units::{FreeSpace, InvalidUnit, Percent, Size, Span};
+use hls_cache::verify::Subset;
 
 /// The whole help fits the smallest terminal, 24 lines of 80 columns.
 const TEMPLATE: &str = "\
@@ -143,37 +145,18 @@ pub struct VerifyArgs {
     pub fix: bool,
 }
 
-/// `I/N`, with I from 1 to N.
-#[derive(Clone, Copy, Debug)]
-pub struct Subset {
-    pub part: u64,
-    pub of: u64,
-}
-
-impl std::str::FromStr for Subset {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.split_once('/')
-            .and_then(|(part, of)| Some(Self { part: part.parse().ok()?, of: of.parse().ok()? }))
-            .filter(|subset| (1..=subset.of).contains(&subset.part))
-            .ok_or("not a part: write I/N with I from 1 to N, for instance 3/7, or today/7")
-    }
-}
-
 /// `I/N`, or `today/N` for a timer: another part every day.
 #[derive(Clone, Copy, Debug)]
 pub enum Part {
     Fixed(Subset),
-    Today { of: u64 },
+    Today { of: NonZero<u64> },
 }
 
 impl std::str::FromStr for Part {
     type Err = <Subset as std::str::FromStr>::Err;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let of = text.strip_prefix("today/").and_then(|of| of.parse().ok());
-        match of.filter(|&of| of > 0) {
+        match text.strip_prefix("today/").and_then(|of| of.parse().ok()) {
             Some(of) => Ok(Self::Today { of }),
             None => text.parse().map(Self::Fixed),
         }
@@ -187,7 +170,7 @@ impl Part {
             Self::Fixed(subset) => subset,
             Self::Today { of } => {
                 let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                Subset { part: since_1970.as_secs() / (24 * 60 * 60) % of + 1, of }
+                Subset::of_turn(since_1970.as_secs() / (24 * 60 * 60), of)
             }
         }
     }
@@ -217,7 +200,7 @@ pub struct SweepArgs {
     /// Evict what can go even if what is in use exceeds --max-size alone
     #[arg(long)]
     pub best_effort: bool,
-    /// Raise a smaller --max-size to this, against mistyped sizes
+    /// Safety floor for --max-size, against typos; --min-free leaves this much
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub min_budget: Size,
     /// Take partial entries written more recently than this for being written [default: 10m]
@@ -318,16 +301,16 @@ mod tests {
 
     #[test]
     fn a_round_of_days_takes_every_part_once_and_begins_anew() {
-        let part_on = |day: u64| {
+        let part = |text: &str, now| text.parse::<Part>().unwrap().at(now);
+        let on = |day: u64| {
             let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(day * 86400 + 43200);
-            "today/30".parse::<Part>().unwrap().at(noon).part
+            part("today/30", noon)
         };
-        assert_eq!(
-            (0..60).map(part_on).collect::<Vec<_>>(),
-            [(1..=30), (1..=30)].map(Vec::from_iter).concat()
-        );
+        let expected = |part| Subset::new(part, 30).unwrap();
+        let round = || (1..=30).map(expected);
+        assert_eq!((0..60).map(on).collect::<Vec<_>>(), round().chain(round()).collect::<Vec<_>>());
         let before_1970 = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
-        assert_eq!("today/30".parse::<Part>().unwrap().at(before_1970).part, 1);
-        assert_eq!("7/30".parse::<Part>().unwrap().at(before_1970).part, 7);
+        assert_eq!(part("today/30", before_1970), expected(1));
+        assert_eq!(part("7/30", before_1970), expected(7));
     }
 }

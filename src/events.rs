@@ -131,7 +131,8 @@ impl FromStr for Event {
         event.bytes = number()?;
         if EventKind::REMOVALS.contains(&kind) {
             event.age = number()?;
-            event.cause = fields.next().map(|word| Cause::from_code(word).ok_or(InvalidEvent)).transpose()?;
+            event.cause =
+                fields.next().map(|word| Cause::from_code(word).ok_or(InvalidEvent)).transpose()?;
         }
         if fields.next().is_some() { Err(InvalidEvent) } else { Ok(event) }
     }

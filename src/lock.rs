@@ -24,6 +24,7 @@
 //! 8. **The maintenance lock is for manners.** Two sweeps at once are safe, only wasteful.
 //! 9. **Looking creates nothing.** A probe finds no pin file and knows the key is not pinned.
 
+use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
@@ -129,25 +130,67 @@ pub(crate) fn probe(root: &Root, key: Key) -> Result<bool, Problem> {
     }
 }
 
-/// Pins `key` as a reader or as its writer; `None` when a remover held the lock for `patience`.
-pub(crate) fn pin(root: &Root, key: Key, patience: Duration) -> Result<Option<Held>, Problem> {
+/// Why an entry cannot be used at the moment. No error: a daemon serves uncached, and asks again for the
+/// next viewer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// Another process holds the lock: a remover, or another writer.
+    Locked,
+    /// It takes writing to the cache, and that fails: the disk is full or read-only, or this user may
+    /// not. Worth a line in the daemon's log.
+    CannotWrite(Problem),
+}
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked => f.write_str("another process holds its lock"),
+            Self::CannotWrite(problem) => problem.fmt(f),
+        }
+    }
+}
+
+/// Whether writing failed for the state of the disk or for want of a right: nothing is wrong with the cache.
+pub(crate) fn is_unwritable(errno: Errno) -> bool {
+    use Errno as E;
+    matches!(errno, E::NOSPC | E::DQUOT | E::ROFS | E::ACCESS | E::PERM)
+}
+
+/// Pins `key` as a reader or as its writer, waiting up to `patience` for a remover.
+pub(crate) fn pin(
+    root: &Root,
+    key: Key,
+    patience: Duration,
+) -> Result<Result<Held, Busy>, Problem> {
     named(root, &layout::pin(key), Hold::Shared, patience)
 }
 
-/// Becomes the one writer of `key`; `None` when another process is.
-pub(crate) fn writer(root: &Root, key: Key) -> Result<Option<Held>, Problem> {
+/// Becomes the one writer of `key`, unless another process is.
+pub(crate) fn writer(root: &Root, key: Key) -> Result<Result<Held, Busy>, Problem> {
     named(root, &layout::write(key), Hold::Exclusive, Duration::ZERO)
 }
 
 /// Becomes the one maintainer, waiting up to `wait` for another; `None` when it is still at work.
 pub(crate) fn maintenance(root: &Root, wait: Duration) -> Result<Option<Held>, Problem> {
-    named(root, layout::MAINTENANCE_LOCK, Hold::Exclusive, wait)
+    match named(root, layout::MAINTENANCE_LOCK, Hold::Exclusive, wait)? {
+        Ok(held) => Ok(Some(held)),
+        Err(Busy::Locked) => Ok(None),
+        Err(Busy::CannotWrite(problem)) => Err(problem),
+    }
 }
 
-fn named(root: &Root, name: &str, mode: Hold, patience: Duration) -> Result<Option<Held>, Problem> {
+fn named(
+    root: &Root,
+    name: &str,
+    mode: Hold,
+    patience: Duration,
+) -> Result<Result<Held, Busy>, Problem> {
     match acquire(root, name, mode, patience, Missing::Create) {
-        Ok(Acquired::Held(held)) => Ok(Some(held)),
-        Ok(Acquired::Refused | Acquired::Missing) => Ok(None),
+        Ok(Acquired::Held(held)) => Ok(Ok(held)),
+        Ok(Acquired::Refused | Acquired::Missing) => Ok(Err(Busy::Locked)),
+        Err(failure @ Failure::Create(errno)) if is_unwritable(errno) => {
+            Ok(Err(Busy::CannotWrite(failure.problem(root, name))))
+        }
         Err(failure) => Err(failure.problem(root, name)),
     }
 }
@@ -333,7 +376,7 @@ mod tests {
     fn readers_share_a_pin() {
         let (_dir, root, key) = cache();
         let _first = pin(&root, key, Duration::ZERO).unwrap().unwrap();
-        assert!(pin(&root, key, Duration::ZERO).unwrap().is_some());
+        assert!(pin(&root, key, Duration::ZERO).unwrap().is_ok());
     }
 
     #[test]
@@ -352,17 +395,17 @@ mod tests {
         let (_dir, root, key) = cache();
         let removing = claim(&root, key).unwrap();
         assert!(is_locked(&removing));
-        assert!(pin(&root, key, Duration::from_millis(5)).unwrap().is_none());
+        assert_eq!(pin(&root, key, Duration::from_millis(5)).unwrap().unwrap_err(), Busy::Locked);
         assert!(matches!(claim(&root, key).unwrap(), Claim::Pinned));
         drop(removing);
-        assert!(pin(&root, key, Duration::ZERO).unwrap().is_some());
+        assert!(pin(&root, key, Duration::ZERO).unwrap().is_ok());
     }
 
     #[test]
     fn there_is_one_writer_and_it_does_not_pin() {
         let (_dir, root, key) = cache();
         let _writer = writer(&root, key).unwrap().unwrap();
-        assert!(writer(&root, key).unwrap().is_none());
+        assert_eq!(writer(&root, key).unwrap().unwrap_err(), Busy::Locked);
         assert!(is_locked(&claim(&root, key).unwrap()));
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::events::{self, Event, Journal, SweepEvent};
 use crate::evict::{self, Denied, Remover};
-use crate::holders;
+use crate::holders::{self, Holder};
 use crate::key::Key;
 use crate::lock;
 use crate::notice::Notice;
@@ -36,7 +36,12 @@ pub struct Options {
 #[derive(Debug)]
 pub enum Refused {
     /// Another maintainer is at work.
-    Busy,
+    Busy {
+        /// The processes that hold the maintenance lock, as far as they are known.
+        holders: Vec<Holder>,
+        /// How long the run waited for them.
+        waited: Duration,
+    },
     /// The cache itself could not be read.
     Unreadable(Problem),
 }
@@ -44,15 +49,20 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Busy => {
-                f.write_str("another maintainer is at work in this cache; --wait waits for it")
-            }
+            Self::Busy { .. } => f.write_str("another maintainer is at work in this cache"),
             Self::Unreadable(problem) => problem.fmt(f),
         }
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for Refused {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Busy { .. } => None,
+            Self::Unreadable(problem) => Some(problem),
+        }
+    }
+}
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
@@ -83,10 +93,21 @@ pub enum Kind {
     Invalidate,
 }
 
+/// Watches a run. `()` does not.
+pub trait Observer: Progress {
+    /// Called once for each decision: right after the removal, or when the entry was passed over, and at
+    /// the end for entries that nothing asked to go. `so_far` has what was asked for, and not yet the totals.
+    fn decided(&self, _so_far: &Outcome, _decision: &Decision) {}
+}
+
+impl Observer for () {}
+
 /// What a run did, or in a dry run would do.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct Outcome {
+    /// What ages count from: the time that was given, plus what the wait for another maintainer took.
+    pub now: SystemTime,
     /// What it was for.
     pub kind: Kind,
     /// Whether it was a dry run.
@@ -137,6 +158,34 @@ pub struct Limits {
 }
 
 impl Outcome {
+    fn new(policy: &Policy, options: Options, now: SystemTime) -> Self {
+        let kind = match policy {
+            Policy::Sweep(_) => Kind::Sweep,
+            Policy::Orphans { .. } => Kind::Orphans,
+            Policy::Invalidate { .. } => Kind::Invalidate,
+        };
+        Self {
+            now,
+            kind,
+            dry_run: options.dry_run,
+            before: Totals::default(),
+            after: Totals::default(),
+            pinned: Totals::default(),
+            writing: Totals::default(),
+            removed: 0,
+            freed_bytes: 0,
+            failed: 0,
+            decisions: Vec::new(),
+            limits: None,
+            unmet: Vec::new(),
+            gave_up: false,
+            reaped: 0,
+            notices: Vec::new(),
+            problems: Vec::new(),
+            denied_trash: Vec::new(),
+        }
+    }
+
     /// The entries that the user asked to go and that stay because somebody uses or changed them; of
     /// other runs none, which say what they left by their limits.
     pub fn left_in_use(&self) -> impl Iterator<Item = &Decision> {
@@ -177,24 +226,22 @@ pub fn run(
     policy: &Policy,
     options: Options,
     now: SystemTime,
-    progress: &dyn Progress,
+    observer: &dyn Observer,
 ) -> Result<Outcome, Refused> {
-    let kind = match policy {
-        Policy::Sweep(_) => Kind::Sweep,
-        Policy::Orphans { .. } => Kind::Orphans,
-        Policy::Invalidate { .. } => Kind::Invalidate,
-    };
-    let mut outcome = Outcome { dry_run: options.dry_run, kind, ..Outcome::default() };
-    let has_manners = kind != Kind::Invalidate;
+    let mut outcome = Outcome::new(policy, options, now);
+    let has_manners = outcome.kind != Kind::Invalidate;
     let began = Instant::now();
     let mut maintenance = None;
     if has_manners && !options.dry_run {
-        match lock::maintenance(root, options.wait) {
+        match become_maintainer(root, options.wait, observer) {
             Ok(Some(held)) => maintenance = Some(held),
-            Ok(None) => return Err(Refused::Busy),
+            Ok(None) => {
+                let holders = holders::of_maintenance_lock(root);
+                return Err(Refused::Busy { holders, waited: options.wait });
+            }
             Err(problem) => outcome.notices.push(Notice::NoMaintenanceLock(problem)),
         }
-        reap(root, &mut outcome, progress)?;
+        reap(root, &mut outcome, observer)?;
     }
     if let (Policy::Sweep(_), Some(held)) = (policy, &maintenance) {
         let rotated = events::rotate(root, events::LARGE_LOG, held);
@@ -202,40 +249,59 @@ pub fn run(
     }
 
     // Ages count from when the wait for another maintainer was over.
-    let now = now.checked_add(began.elapsed()).unwrap_or(now);
-    let view = CacheView::scan(root, progress)?;
+    outcome.now = now.checked_add(began.elapsed()).unwrap_or(now);
+    let order = Order { root, policy, options, now: outcome.now };
+    let view = CacheView::scan(root, observer)?;
     if has_manners && options.dry_run {
         foresee_reaping(root, &view, &mut outcome);
     }
-    let mut plan = Plan::new(&view, policy, now, space_for(policy, options, root, &view)?);
-    let order = Order { root, policy, options, now };
+    let space = space_for(policy, options, root, &view)?;
+    let mut plan = Plan::new(&view, policy, order.now, space);
     let mut actor = Actor {
         order,
         buffer: Buffer::new(),
-        remover: Remover::new(root, progress),
+        remover: Remover::new(root, observer),
         journal: Journal::new(root),
     };
+    let mut told = Told { decisions: vec![None; view.entries.len()], count: 0, observer };
     while let Some(step) = plan.next_step() {
         match step {
             Step::Remove(candidate) => {
                 let entry = &view.entries[candidate.index()];
                 let fate = actor.remove(entry, candidate.cause());
-                plan.settle(candidate, fate);
+                candidate.settle(fate);
             }
             Step::MeasureSpace => actor.measure_space(&mut plan, &mut outcome),
         }
+        told.tell(&order, &view, &plan, &outcome);
     }
+    told.tell(&order, &view, &plan, &outcome);
     if needs_space(policy) && !options.dry_run {
         // What the file system says at the end, not what was planned.
         actor.measure_space(&mut plan, &mut outcome);
     }
     actor.finish(&mut outcome);
     drop(maintenance);
-    outcome.summarise(&order, &view, &plan);
+    outcome.summarise(&order, &view, &plan, told);
     if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
-        outcome.log_sweep(root, sweep, now);
+        outcome.log_sweep(root, sweep);
     }
     Ok(outcome)
+}
+
+/// Takes the maintenance lock, and says for whom it waits if it has to; `None` when another process
+/// still holds it after `wait`.
+fn become_maintainer(
+    root: &Root,
+    wait: Duration,
+    progress: &dyn Progress,
+) -> Result<Option<lock::Held>, Problem> {
+    let held = lock::maintenance(root, Duration::ZERO)?;
+    if held.is_some() || wait.is_zero() {
+        return Ok(held);
+    }
+    progress.waiting(&holders::of_maintenance_lock(root), wait);
+    lock::maintenance(root, wait)
 }
 
 fn needs_space(policy: &Policy) -> bool {
@@ -392,8 +458,53 @@ fn look_as_planned(root: &Root, planned: &Entry, buffer: &mut Buffer) -> Result<
     Ok(entry)
 }
 
+/// The decisions on entries whose turn it was, each told to the observer as soon as it is made.
+struct Told<'a> {
+    /// By the entry's place in the view.
+    decisions: Vec<Option<Decision>>,
+    /// How many of those that the plan has decided.
+    count: usize,
+    observer: &'a dyn Observer,
+}
+
+impl Told<'_> {
+    fn tell(&mut self, order: &Order<'_>, view: &CacheView, plan: &Plan<'_>, outcome: &Outcome) {
+        for &index in &plan.decided()[self.count..] {
+            self.count += 1;
+            let fate = plan.fate(index);
+            let Some(mut decision) = decide(order, &view.entries[index], fate) else { continue };
+            find_late_holders(order.root, &mut decision);
+            self.observer.decided(outcome, &decision);
+            self.decisions[index] = Some(decision);
+        }
+    }
+}
+
+/// What is to be said of an entry with this fate. `None` for somebody else's removal: only a user who
+/// named the entry is told.
+fn decide(order: &Order<'_>, entry: &Entry, fate: Fate) -> Option<Decision> {
+    let is_named = matches!(order.policy, Policy::Invalidate { which: Which::Keys(_), .. });
+    let is_absent = fate == Fate::Absent;
+    if is_absent && !is_named {
+        return None;
+    }
+    let known = Some(entry.clone()).filter(|_| !is_absent);
+    Some(Decision { key: entry.key, entry: known, fate })
+}
+
+/// Names the holders of what was found pinned only when it was its turn, if they still hold it.
+fn find_late_holders(root: &Root, decision: &mut Decision) {
+    if decision.fate != Fate::Kept(Protection::Pinned) {
+        return;
+    }
+    if let Some(entry) = decision.entry.as_mut().filter(|entry| entry.pin == Pin::Free) {
+        let holders = holders::of_pins(root, &[entry.key]);
+        entry.pin = Pin::Held(holders.into_iter().flatten().collect());
+    }
+}
+
 impl Outcome {
-    fn summarise(&mut self, order: &Order<'_>, view: &CacheView, plan: &Plan<'_>) {
+    fn summarise(&mut self, order: &Order<'_>, view: &CacheView, plan: &Plan<'_>, told: Told<'_>) {
         let Order { root, policy, options, now } = *order;
         self.before = Totals::of(&view.entries);
         self.after = plan.left();
@@ -407,24 +518,71 @@ impl Outcome {
                 older_than: sweep.older_than,
             });
         }
-        self.decide(view, plan, policy);
-        self.find_late_holders(root);
-        self.add_up(view, plan, policy, now);
+        self.list_decisions(order, view, plan, told);
+        self.add_up(view, plan, policy);
         self.problems.extend(view.problems.iter().cloned());
         self.problems.extend(view.unreadable.iter().map(|unreadable| unreadable.problem.clone()));
         self.notices.extend(view.notices(root, now));
         if self.kind == Kind::Invalidate {
             self.fail_mounted(root);
         }
-        let unseen = self.unseen_uses(now);
+        let unseen = self.unseen_uses();
         if unseen > 0 && self.kind != Kind::Invalidate && !options.ages_given {
             self.notices.push(Notice::UnseenUse(unseen));
         }
         self.notices.extend(self.unmet.iter().copied().map(Notice::Unmet));
     }
 
+    /// Lists what became of every entry, in eviction order, and tells what was not told as it happened.
+    fn list_decisions(
+        &mut self,
+        order: &Order<'_>,
+        view: &CacheView,
+        plan: &Plan<'_>,
+        told: Told<'_>,
+    ) {
+        let Told { decisions: mut told, observer, .. } = told;
+        let tell = |outcome: &mut Self, decision: Decision| {
+            observer.decided(outcome, &decision);
+            outcome.decisions.push(decision);
+        };
+        let named: &[Key] = match order.policy {
+            Policy::Invalidate { which: Which::Keys(keys), .. } => keys,
+            _ => &[],
+        };
+        let of_named: HashSet<&Key> = named.iter().collect();
+        let is_wanted = |key: &Key| named.is_empty() || of_named.contains(key);
+        // Whether it would have been the turn of what cannot be judged: not if nothing had to go.
+        let is_turn = self.kind == Kind::Invalidate || !plan.decided().is_empty();
+        let unjudged = |key, protection| {
+            let fate =
+                if is_turn { Fate::Kept(protection) } else { Fate::Untouched(Some(protection)) };
+            Decision { key, entry: None, fate }
+        };
+        for unreadable in view.unreadable.iter().filter(|u| is_wanted(&u.key)) {
+            tell(self, unjudged(unreadable.key, Protection::Error));
+        }
+        for &key in view.mounted.iter().filter(|key| is_wanted(key)) {
+            tell(self, unjudged(key, Protection::Mounted));
+        }
+        for &index in plan.order() {
+            let fate = plan.fate(index);
+            if fate.is_turn() {
+                self.decisions.extend(told[index].take());
+            } else if let Some(decision) = decide(order, &view.entries[index], fate) {
+                tell(self, decision);
+            }
+        }
+        let mut known: HashSet<Key> = self.decisions.iter().map(|decision| decision.key).collect();
+        for &key in named {
+            if known.insert(key) {
+                tell(self, Decision { key, entry: None, fate: Fate::Absent });
+            }
+        }
+    }
+
     /// Logs that a sweep has finished.
-    fn log_sweep(&mut self, root: &Root, sweep: &Sweep, now: SystemTime) {
+    fn log_sweep(&mut self, root: &Root, sweep: &Sweep) {
         let Limits { max_size, max_entries, min_free, older_than } =
             self.limits.unwrap_or_default();
         let low_water = max_size.and(Some(sweep.low_water)).filter(|&share| share != Percent::ALL);
@@ -435,7 +593,7 @@ impl Outcome {
             (false, false) => 0,
         };
         let event = SweepEvent {
-            time: unix_seconds(now),
+            time: unix_seconds(self.now),
             max_size,
             min_free,
             max_entries,
@@ -456,51 +614,7 @@ impl Outcome {
         }
     }
 
-    /// Says of every entry that the run was about what became of it.
-    fn decide(&mut self, view: &CacheView, plan: &Plan<'_>, policy: &Policy) {
-        let named: Option<HashSet<Key>> = match policy {
-            Policy::Invalidate { which: Which::Keys(keys), .. } => {
-                Some(keys.iter().copied().collect())
-            }
-            _ => None,
-        };
-        let is_invalidation = self.kind == Kind::Invalidate;
-        let is_wanted = |key: &Key| named.as_ref().is_none_or(|keys| keys.contains(key));
-        // Whether it would have been the turn of what cannot be judged: not if nothing had to go.
-        let is_turn =
-            is_invalidation || plan.order().iter().any(|&index| plan.fate(index).is_turn());
-        let unjudged = |protection| {
-            if is_turn { Fate::Kept(protection) } else { Fate::Untouched(Some(protection)) }
-        };
-        for unreadable in view.unreadable.iter().filter(|u| is_wanted(&u.key)) {
-            self.decisions.push(Decision {
-                key: unreadable.key,
-                entry: None,
-                fate: unjudged(Protection::Error),
-            });
-        }
-        for &key in view.mounted.iter().filter(|key| is_wanted(key)) {
-            self.decisions.push(Decision { key, entry: None, fate: unjudged(Protection::Mounted) });
-        }
-        for &index in plan.order() {
-            let (entry, fate) = (&view.entries[index], plan.fate(index));
-            let is_absent = fate == Fate::Absent;
-            // Somebody else's removal; only a user who named the entry is told.
-            if is_absent && named.is_none() {
-                continue;
-            }
-            let known = Some(entry.clone()).filter(|_| !is_absent);
-            self.decisions.push(Decision { key: entry.key, entry: known, fate });
-        }
-        let mut known: HashSet<Key> = self.decisions.iter().map(|decision| decision.key).collect();
-        if let Policy::Invalidate { which: Which::Keys(keys), .. } = policy {
-            for &key in keys.iter().filter(|&&key| known.insert(key)) {
-                self.decisions.push(Decision { key, entry: None, fate: Fate::Absent });
-            }
-        }
-    }
-
-    fn add_up(&mut self, view: &CacheView, plan: &Plan<'_>, policy: &Policy, now: SystemTime) {
+    fn add_up(&mut self, view: &CacheView, plan: &Plan<'_>, policy: &Policy) {
         let is_invalidation = self.kind == Kind::Invalidate;
         // That the user named an entry, or forced it, does not make it any less used.
         let shield = if is_invalidation { Shield::default() } else { policy.shield() };
@@ -509,7 +623,7 @@ impl Outcome {
             if fate.has_left() {
                 continue;
             }
-            let totals = match fate.protection().or_else(|| shield.protection(entry, now)) {
+            let totals = match fate.protection().or_else(|| shield.protection(entry, self.now)) {
                 Some(Protection::Pinned) => &mut self.pinned,
                 Some(Protection::Writing) => &mut self.writing,
                 _ => continue,
@@ -536,22 +650,10 @@ impl Outcome {
         self.problems.extend(mounted.map(|decision| view::mount_in_the_way(root, decision.key)));
     }
 
-    /// Names the holders of what was found pinned only when it was its turn, if they still hold it.
-    fn find_late_holders(&mut self, root: &Root) {
-        let is_pinned = |d: &&mut Decision| d.fate == Fate::Kept(Protection::Pinned);
-        let pinned = self.decisions.iter_mut().filter(is_pinned);
-        let late: Vec<&mut Entry> =
-            pinned.filter_map(|d| d.entry.as_mut()).filter(|e| e.pin == Pin::Free).collect();
-        let keys: Vec<Key> = late.iter().map(|entry| entry.key).collect();
-        for (entry, holders) in late.into_iter().zip(holders::of_pins(root, &keys)) {
-            entry.pin = Pin::Held(holders);
-        }
-    }
-
     /// Of the removed entries, those that somebody may be watching: without lockfiles nobody can tell.
-    fn unseen_uses(&self, now: SystemTime) -> u64 {
+    fn unseen_uses(&self) -> u64 {
         let removed = self.decisions.iter().filter(|d| matches!(d.fate, Fate::Removed(_)));
         let unseen = removed.filter_map(|decision| decision.entry.as_ref());
-        unseen.filter(|entry| plan::is_perhaps_watched(entry, now)).count() as u64
+        unseen.filter(|entry| plan::is_perhaps_watched(entry, self.now)).count() as u64
     }
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
+use std::fmt;
 use std::io::{self, BufRead, BufReader};
+use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::SystemTime;
 
 use rustix::fs::FileType;
@@ -79,14 +82,63 @@ pub enum Selection {
     All,
     /// These, sealed or not.
     Keys(Vec<Key>),
-    /// Of all entries a stable part by key, so that `of` runs with `part` 1 to `of` see every one.
-    Subset {
-        /// From 1 to `of`.
-        part: u64,
-        /// Number of parts, at least 1.
-        of: u64,
-    },
+    /// Of all entries a stable part.
+    Subset(Subset),
 }
+
+/// Part I of N of the cache, by key, so that N runs with I from 1 to N see every entry. Written `I/N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subset {
+    part: u64,
+    of: u64,
+}
+
+impl Subset {
+    /// `None` unless `part` is from 1 to `of`.
+    pub fn new(part: u64, of: u64) -> Option<Self> {
+        (1..=of).contains(&part).then_some(Self { part, of })
+    }
+
+    /// The part whose turn it is when `turns` were before: every one in `of` turns.
+    pub fn of_turn(turns: u64, of: NonZero<u64>) -> Self {
+        Self { part: turns % of + 1, of: of.get() }
+    }
+
+    /// Whether the entry is in this part.
+    pub fn contains(self, key: Key) -> bool {
+        key.as_u64() % self.of == self.part - 1
+    }
+}
+
+/// A text that names no part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidSubset;
+
+impl fmt::Display for InvalidSubset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a part: write I/N with I from 1 to N, for instance 3/7")
+    }
+}
+
+impl std::error::Error for InvalidSubset {}
+
+impl FromStr for Subset {
+    type Err = InvalidSubset;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSubset> {
+        text.split_once('/')
+            .and_then(|(part, of)| Self::new(part.parse().ok()?, of.parse().ok()?))
+            .ok_or(InvalidSubset)
+    }
+}
+
+/// Watches a verification. `()` does not.
+pub trait Observer: Progress {
+    /// An entry was judged and, where that was asked for, removed just now; each is told once, by key.
+    fn judged(&self, _verdict: &Verdict) {}
+}
+
+impl Observer for () {}
 
 /// What a verification found.
 #[derive(Clone, Debug, Default)]
@@ -126,7 +178,7 @@ pub fn run(
     checks: Checks,
     fix: bool,
     now: SystemTime,
-    progress: &dyn Progress,
+    observer: &dyn Observer,
 ) -> Result<Verification, Problem> {
     let listing = Listing::read(root)?;
     let mut verification = Verification::default();
@@ -139,7 +191,7 @@ pub fn run(
     let is_selected = |key: &Key| match selection {
         Selection::All => true,
         Selection::Keys(_) => named.contains(key),
-        Selection::Subset { part, of } => key.as_u64() % of == part - 1,
+        Selection::Subset(subset) => subset.contains(*key),
     };
     for &key in listing.mounted.iter().filter(|key| is_selected(key)) {
         if is_named {
@@ -154,13 +206,13 @@ pub fn run(
     } else {
         listing.entries.into_iter().filter(is_selected).collect()
     };
-    progress.start(Task::Verify, keys.len());
+    observer.start(Task::Verify, keys.len());
     let results = parallel::map(&keys, Buffer::new, |buffer, &key| {
         let health = entry(root, key, checks, buffer);
-        progress.step();
+        observer.step();
         health
     });
-    progress.finish();
+    observer.finish();
     for (key, health) in keys.into_iter().zip(results) {
         match health {
             Ok(Health::Absent) if !is_named => {}
@@ -175,7 +227,9 @@ pub fn run(
         }
     }
     if fix {
-        remove_damaged(root, checks, now, &mut verification, progress);
+        remove_damaged(root, checks, now, &mut verification, observer);
+    } else {
+        verification.verdicts.iter().for_each(|verdict| observer.judged(verdict));
     }
     Ok(verification)
 }
@@ -185,13 +239,14 @@ fn remove_damaged(
     checks: Checks,
     now: SystemTime,
     verification: &mut Verification,
-    progress: &dyn Progress,
+    observer: &dyn Observer,
 ) {
     let mut buffer = Buffer::new();
-    let mut remover = Remover::new(root, progress);
+    let mut remover = Remover::new(root, observer);
     let mut journal = Journal::new(root);
     for verdict in &mut verification.verdicts {
         if !matches!(verdict.health, Health::Damaged(_)) {
+            observer.judged(verdict);
             continue;
         }
         let key = verdict.key;
@@ -203,6 +258,7 @@ fn remove_damaged(
             }
             Err(fate) => fate,
         });
+        observer.judged(verdict);
     }
     verification.problems.extend(remover.finish().problems);
     verification.notices.extend(journal.finish().map(Notice::NotLogged));
@@ -537,6 +593,24 @@ mod tests {
         let playlist = b"#EXTM3U\r\n#EXT-X-MAP:URI=\"init.mp4\"\r\nseg-0.m4s\r\nvideo/seg-12.m4s\r\n#seg-99.m4s\nseg-x.m4s\nseg-3.m4s";
         assert_eq!(highest_in_playlist(&playlist[..]).unwrap(), Some(12));
         assert_eq!(highest_in_playlist(&b"#EXTM3U\n"[..]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_part_is_one_of_the_parts_there_are() {
+        for (part, of) in [(0, 0), (0, 1), (1, 0), (2, 1), (u64::MAX, 1), (0, u64::MAX)] {
+            assert_eq!(Subset::new(part, of), None, "{part}/{of}");
+            assert_eq!(format!("{part}/{of}").parse::<Subset>(), Err(InvalidSubset));
+        }
+        for text in ["", "/", "1", "1/", "/1", "1/2/3", "-1/2", "1/18446744073709551616"] {
+            assert_eq!(text.parse::<Subset>(), Err(InvalidSubset), "{text:?}");
+        }
+        let key: Key = "ffffffffffffffff".parse().unwrap();
+        for of in [1, 2, 7, u64::MAX] {
+            let parts =
+                (1..=of.min(10)).filter(|&part| Subset::new(part, of).unwrap().contains(key));
+            assert_eq!(parts.count(), 1, "{of}");
+        }
+        assert!(format!("{0}/{0}", u64::MAX).parse::<Subset>().is_ok());
     }
 
     proptest! {

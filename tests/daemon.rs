@@ -1,14 +1,15 @@
 //! What the guards promise a daemon.
 #![allow(missing_docs)]
 
+use std::error::Error;
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use hls_cache::Key;
-use hls_cache::daemon::{Cache, Lookup, Pin, Start, Writer};
+use hls_cache::daemon::{Busy, Cache, Lookup, Pin, SealError, Start, Writer};
 use hls_cache::maintain::Outcome;
 use hls_cache::plan::Sweep;
 use hls_cache::verify::{Checks, Health};
+use hls_cache::{Key, Problem};
 
 struct Daemon {
     dir: tempfile::TempDir,
@@ -105,7 +106,7 @@ fn a_reader_and_a_writer_keep_their_entry_and_let_go_of_it() {
 fn there_is_one_writer() {
     let daemon = Daemon::new();
     let writer = daemon.writer();
-    assert!(matches!(daemon.cache.start(daemon.key).unwrap(), Start::Busy));
+    assert!(matches!(daemon.cache.start(daemon.key).unwrap(), Start::Busy(Busy::Locked)));
     drop(writer);
     let again = daemon.writer();
     drop(again.seal().unwrap());
@@ -134,7 +135,8 @@ fn a_marker_never_lands_in_a_directory_that_was_not_written() {
     #[allow(clippy::disallowed_methods, reason = "a remover that takes no locks")]
     fs::rename(&path, daemon.dir.path().join("elsewhere")).unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(writer.seal().is_err());
+    let failed = writer.seal().unwrap_err();
+    assert!(!failed.writer.discard().unwrap(), "what has its name is not its own");
     assert!(!daemon.cache.has_complete(daemon.key).unwrap());
     assert!(!daemon.dir.path().join("elsewhere/.complete").exists());
 }
@@ -154,12 +156,62 @@ fn what_is_found_damaged_while_serving_goes_and_what_is_whole_stays() {
 }
 
 #[test]
+fn a_failed_seal_gives_the_writer_back_and_names_its_reason() {
+    let daemon = Daemon::new();
+    let writer = daemon.encode();
+    let marker = daemon.cache.dir_for(daemon.key).join(".complete");
+    fs::create_dir(&marker).unwrap();
+    let failed = writer.seal().unwrap_err();
+    let reason = failed.source().unwrap().downcast_ref::<Problem>().unwrap();
+    assert_eq!(reason, &failed.problem);
+    assert!(reason.message.starts_with("cannot seal: "), "{reason}");
+    assert!(matches!(daemon.cache.start(daemon.key).unwrap(), Start::Busy(Busy::Locked)));
+    assert_eq!(daemon.evict_everything().removed, 0, "the writer still pins it");
+    #[allow(clippy::disallowed_methods, reason = "what stood in the way goes")]
+    fs::remove_dir(marker).unwrap();
+    drop(failed.writer.seal().unwrap());
+    assert!(daemon.cache.has_complete(daemon.key).unwrap());
+}
+
+#[test]
+fn a_discarded_entry_that_somebody_reads_is_said_to_be_there() {
+    let daemon = Daemon::new();
+    let writer = daemon.encode();
+    let reader = daemon.cache.pin(daemon.key).unwrap().unwrap();
+    assert!(!writer.discard().unwrap());
+    assert!(daemon.exists());
+    drop(reader);
+    assert!(daemon.encode().discard().unwrap());
+    assert!(!daemon.exists());
+}
+
+#[test]
+fn guards_go_from_thread_to_thread() {
+    fn can<T: Send + Sync + 'static>() {}
+    can::<Cache>();
+    can::<Pin>();
+    can::<Writer>();
+    can::<Lookup>();
+    can::<Start>();
+    can::<SealError>();
+    can::<Outcome>();
+}
+
+#[test]
+fn an_event_that_cannot_be_logged_fails_nobody() {
+    let daemon = Daemon::new();
+    fs::create_dir(daemon.dir.path().join(".events.log")).unwrap();
+    let (): () = daemon.cache.record_hit(daemon.key, now());
+    let (): () = daemon.cache.record_miss(daemon.key, now());
+}
+
+#[test]
 fn hits_and_misses_are_counted() {
     let daemon = Daemon::new();
     for _ in 0..3 {
-        daemon.cache.record_hit(daemon.key, now()).unwrap();
+        daemon.cache.record_hit(daemon.key, now());
     }
-    daemon.cache.record_miss(daemon.key, now()).unwrap();
+    daemon.cache.record_miss(daemon.key, now());
     let rate = daemon.cache.stats(now()).unwrap().events.last_24h.unwrap();
     assert_eq!((rate.hits, rate.misses, rate.percent()), (3, 1, Some(75)));
 }

@@ -70,9 +70,9 @@ impl DemoCache {
             for file in film.lost {
                 fs::remove_file(path.join(file))?;
             }
-            cache.record_miss(key, ago(film.transcoded * HOUR))?;
+            cache.record_miss(key, ago(film.transcoded * HOUR));
             if film.played < film.transcoded {
-                cache.record_hit(key, ago(film.played * HOUR))?;
+                cache.record_hit(key, ago(film.played * HOUR));
             }
             age(&path, ago(film.played * HOUR))?;
         }

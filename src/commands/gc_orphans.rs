@@ -15,6 +15,5 @@ pub fn run(context: &Context<'_>, args: &GcOrphansArgs) -> Result<Exit, Stop> {
         wait: args.maintenance.wait.map_or_else(Default::default, |Span(wait)| wait),
         ages_given: args.min_age.is_some(),
     };
-    let (root, outcome) = maintain(context, &policy, options, Vec::new())?;
-    context.finish(&root, &outcome)
+    maintain(context, &policy, options, Vec::new())
 }

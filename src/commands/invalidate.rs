@@ -20,8 +20,7 @@ pub fn run(context: &Context<'_>, args: InvalidateArgs) -> Result<Exit, Stop> {
     };
     let policy = Policy::Invalidate { which, force: args.force.then(Forced::by_the_user) };
     let options = Options { dry_run: args.dry_run, ..Options::default() };
-    let (root, outcome) = maintain(context, &policy, options, Vec::new())?;
-    context.finish(&root, &outcome)
+    maintain(context, &policy, options, Vec::new())
 }
 
 /// All keys are read before anything is removed: one that is wrong removes nothing.

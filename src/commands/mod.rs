@@ -14,14 +14,14 @@ use std::io;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use hls_cache::maintain::{self, Options, Outcome, Refused};
+use hls_cache::maintain::{self, Options, Refused};
 use hls_cache::notice::Notice;
 use hls_cache::plan::Policy;
 use hls_cache::{Problem, Root};
 
 use crate::cli::{Cli, Command, Global};
 use crate::exit::Exit;
-use crate::report::{self, Report, Screen, progress::Bar, terminal::Terminal};
+use crate::report::{self, Report, Screen, live::Live, progress::Bar, terminal::Terminal};
 
 /// Why a command ended without a report.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl From<Problem> for Stop {
 impl From<Refused> for Stop {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Busy => Self::Busy(refused.to_string()),
+            Refused::Busy { holders, waited } => Self::Busy(report::busy(&holders, waited)),
             Refused::Unreadable(problem) => Self::Failed(problem),
         }
     }
@@ -136,9 +136,25 @@ impl Context<'_> {
         Bar::new(self.global.quiet)
     }
 
+    fn screen<'a>(&self, root: &'a Root) -> Screen<'a> {
+        let terminal = Terminal::of(&io::stdout());
+        Screen { root: root.path(), verbose: self.global.verbose, terminal }
+    }
+
+    /// For a run that says what it does as it does it, in the report for people.
+    fn live<'a>(&self, root: &'a Root) -> Live<'a> {
+        let Global { json, quiet, .. } = *self.global;
+        Live::new(self.progress(), (!json && !quiet).then(|| self.screen(root)))
+    }
+
     /// Prints the report in the form that was asked for, its warnings and problems on standard error,
-    /// and says how the run ended.
-    fn finish(&self, root: &Root, report: &impl Report) -> Result<Exit, Stop> {
+    /// and says how the run ended. `said` is what came of printing live.
+    fn finish(
+        &self,
+        root: &Root,
+        report: &impl Report,
+        said: io::Result<()>,
+    ) -> Result<Exit, Stop> {
         let Global { json, quiet, verbose, .. } = *self.global;
         let exit = complain(root, report);
         if quiet
@@ -147,17 +163,16 @@ impl Context<'_> {
         {
             report::complain("warning", &finding);
         }
-        report::print(|out| {
+        let printed = report::print(|out| {
             if json {
-                report::json::object(out, self.command, root, report, verbose, self.now)
+                report::json::object(out, self.command, root, report, verbose)
             } else if quiet {
                 Ok(())
             } else {
-                let (root, terminal) = (root.path(), Terminal::of(&io::stdout()));
-                report.human(out, &Screen { root, now: self.now, verbose, terminal })
+                report.human(out, &self.screen(root))
             }
-        })
-        .map_err(output_failed)?;
+        });
+        said.and(printed).map_err(output_failed)?;
         Ok(exit)
     }
 }
@@ -182,11 +197,12 @@ fn maintain(
     policy: &Policy,
     options: Options,
     notices: Vec<Notice>,
-) -> Result<(Root, Outcome), Stop> {
+) -> Result<Exit, Stop> {
     let root = context.open_root()?;
-    let mut outcome = maintain::run(&root, policy, options, context.now, &context.progress())?;
+    let live = context.live(&root);
+    let mut outcome = maintain::run(&root, policy, options, context.now, &live)?;
     outcome.notices.splice(0..0, notices);
-    Ok((root, outcome))
+    context.finish(&root, &outcome, live.said())
 }
 
 fn output_failed(error: io::Error) -> Stop {

@@ -29,6 +29,7 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> Result<Exit, Stop> {
         list: args.entries,
         histogram: args.histogram.then(|| Histogram::of(&stats.entries, context.now)),
         stats,
+        now: context.now,
     };
     report.sort(args.sort);
     let metrics = |report: &StatsReport, out: &mut dyn Write| {
@@ -50,6 +51,6 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> Result<Exit, Stop> {
     } else if args.textfile.is_some() && !is_asked_for {
         Ok(complain(&root, &report))
     } else {
-        context.finish(&root, &report)
+        context.finish(&root, &report, Ok(()))
     }
 }

@@ -32,8 +32,7 @@ pub fn run(context: &Context<'_>, mut args: SweepArgs) -> Result<Exit, Stop> {
         wait: args.maintenance.wait.map_or_else(Default::default, |Span(wait)| wait),
         ages_given: args.keep_recent.is_some() || args.min_age.is_some(),
     };
-    let (root, outcome) = maintain(context, &policy, options, notices)?;
-    context.finish(&root, &outcome)
+    maintain(context, &policy, options, notices)
 }
 
 /// The environment's limits apply only where the command line names none, its protection always.

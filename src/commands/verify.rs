@@ -3,7 +3,7 @@
 use hls_cache::verify::{self, Checks, Selection};
 
 use super::{Context, Stop};
-use crate::cli::{Subset, VerifyArgs};
+use crate::cli::VerifyArgs;
 use crate::exit::Exit;
 
 pub fn run(context: &Context<'_>, args: VerifyArgs) -> Result<Exit, Stop> {
@@ -13,13 +13,13 @@ pub fn run(context: &Context<'_>, args: VerifyArgs) -> Result<Exit, Stop> {
         ));
     }
     let selection = match args.subset.map(|part| part.at(context.now)) {
-        Some(Subset { part, of }) => Selection::Subset { part, of },
+        Some(subset) => Selection::Subset(subset),
         None if args.key.is_empty() => Selection::All,
         None => Selection::Keys(args.key),
     };
     let checks = Checks { segments: args.segments, deep: args.deep };
     let root = context.open_root()?;
-    let progress = context.progress();
-    let verification = verify::run(&root, &selection, checks, args.fix, context.now, &progress)?;
-    context.finish(&root, &verification)
+    let live = context.live(&root);
+    let verification = verify::run(&root, &selection, checks, args.fix, context.now, &live)?;
+    context.finish(&root, &verification, live.said())
 }

@@ -26,22 +26,40 @@ use crate::view::{CacheView, Entry, State};
 /// What the plan wants done next.
 #[derive(Debug)]
 #[must_use]
-pub enum Step {
-    /// Remove this entry, and tell [`Plan::settle`] what became of it.
-    Remove(Candidate),
+pub enum Step<'p, 'a> {
+    /// Remove this entry, and [`Candidate::settle`] it.
+    Remove(Candidate<'p, 'a>),
     /// Free what was removed so far, read how much space there is, and tell [`Plan::measured`].
     MeasureSpace,
 }
 
-/// The entry whose turn it is. It cannot be copied, so it is settled once.
+/// The entry whose turn it is. While there is one the plan gives no other, and [`Candidate::settle`] uses
+/// it up: an entry settled twice would be subtracted twice.
+///
+/// ```compile_fail,E0382
+/// # use hls_cache::plan::{Candidate, Fate};
+/// # fn twice(candidate: Candidate<'_, '_>) {
+/// candidate.settle(Fate::Absent);
+/// candidate.settle(Fate::Absent);
+/// # }
+/// ```
+///
+/// ```compile_fail,E0499
+/// # use hls_cache::plan::Plan;
+/// # fn both(plan: &mut Plan<'_>) {
+/// let (one, other) = (plan.next_step(), plan.next_step());
+/// drop((one, other));
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use]
-pub struct Candidate {
+pub struct Candidate<'p, 'a> {
+    plan: &'p mut Plan<'a>,
     index: usize,
     cause: Cause,
 }
 
-impl Candidate {
+impl Candidate<'_, '_> {
     /// Its place in the view's entries.
     pub fn index(&self) -> usize {
         self.index
@@ -50,6 +68,12 @@ impl Candidate {
     /// Why it should go.
     pub fn cause(&self) -> Cause {
         self.cause
+    }
+
+    /// Tells the plan what became of it.
+    pub fn settle(self, fate: Fate) {
+        let Self { plan, index, cause } = self;
+        plan.settle(index, cause, fate);
     }
 }
 
@@ -110,6 +134,12 @@ pub enum EndedEarly {
     MinBudget,
 }
 
+/// A [`Step`] that does not yet hold the plan.
+enum Next {
+    Remove { index: usize, cause: Cause },
+    MeasureSpace,
+}
+
 /// A goal of the plan, reached or not by removing in order.
 #[derive(Clone, Copy, Debug)]
 enum Goal {
@@ -155,6 +185,8 @@ pub struct Plan<'a> {
     ages: Vec<Duration>,
     /// What became of each entry whose turn it was.
     fates: Vec<Option<Fate>>,
+    /// Their places, in the order in which it was their turn.
+    decided: Vec<usize>,
     goals: Vec<Goal>,
     goal: usize,
     /// `None` before the present goal was begun.
@@ -180,6 +212,7 @@ impl<'a> Plan<'a> {
             protection: entries.iter().map(|entry| shield.protection(entry, now)).collect(),
             ages: entries.iter().map(|entry| age(now, entry.last_used)).collect(),
             fates: vec![None; entries.len()],
+            decided: Vec::new(),
             goals: goals(policy, space),
             goal: 0,
             progress: None,
@@ -192,20 +225,24 @@ impl<'a> Plan<'a> {
     }
 
     /// The next thing to do; `None` when every goal is reached or out of candidates.
-    pub fn next_step(&mut self) -> Option<Step> {
+    pub fn next_step(&mut self) -> Option<Step<'_, 'a>> {
         while let Some(&goal) = self.goals.get(self.goal) {
-            let step = self.pursue(goal);
-            if step.is_some() {
-                return step;
+            match self.pursue(goal) {
+                Some(Next::Remove { index, cause }) => {
+                    return Some(Step::Remove(Candidate { plan: self, index, cause }));
+                }
+                Some(Next::MeasureSpace) => return Some(Step::MeasureSpace),
+                None => {
+                    self.goal += 1;
+                    self.progress = None;
+                }
             }
-            self.goal += 1;
-            self.progress = None;
         }
         None
     }
 
     /// The next step towards `goal`; `None` when it is over.
-    fn pursue(&mut self, goal: Goal) -> Option<Step> {
+    fn pursue(&mut self, goal: Goal) -> Option<Next> {
         if self.progress.is_none() {
             if self.is_met(goal) {
                 return None;
@@ -213,7 +250,7 @@ impl<'a> Plan<'a> {
             if matches!(goal, Goal::MinFree { .. }) {
                 // What earlier goals removed must not be taken for freed by this one.
                 if self.removed_since > 0 {
-                    return Some(Step::MeasureSpace);
+                    return Some(Next::MeasureSpace);
                 }
                 self.freeing.start = self.space;
             }
@@ -223,7 +260,7 @@ impl<'a> Plan<'a> {
         }
         loop {
             if self.is_measuring_due(goal) {
-                return Some(Step::MeasureSpace);
+                return Some(Next::MeasureSpace);
             }
             if self.is_reached(goal) {
                 return None;
@@ -237,20 +274,17 @@ impl<'a> Plan<'a> {
             }
             let Some(cause) = self.cause(goal, index) else { continue };
             if let Some(protection) = self.protection[index] {
-                self.fates[index] = Some(Fate::Kept(protection));
+                self.decide(index, Fate::Kept(protection));
             } else if self.is_too_much(goal, index) {
                 self.freeing.ended = Some(EndedEarly::MinBudget);
                 return None;
             } else if !is_hopeless {
-                return Some(Step::Remove(Candidate { index, cause }));
+                return Some(Next::Remove { index, cause });
             }
         }
     }
 
-    /// Tells what became of a candidate.
-    #[allow(clippy::needless_pass_by_value, reason = "so that none is settled twice")]
-    pub fn settle(&mut self, candidate: Candidate, fate: Fate) {
-        let Candidate { index, cause } = candidate;
+    fn settle(&mut self, index: usize, cause: Cause, fate: Fate) {
         let entry = &self.entries[index];
         if fate.has_left() {
             self.left.subtract(entry);
@@ -261,7 +295,12 @@ impl<'a> Plan<'a> {
                 self.freeing.evicted = self.freeing.evicted.saturating_add(entry.allocated_bytes);
             }
         }
+        self.decide(index, fate);
+    }
+
+    fn decide(&mut self, index: usize, fate: Fate) {
         self.fates[index] = Some(fate);
+        self.decided.push(index);
     }
 
     /// Tells how much space there is, now that what was removed is deleted.
@@ -401,6 +440,11 @@ impl<'a> Plan<'a> {
     /// What became of the entry at that place in the view.
     pub fn fate(&self, index: usize) -> Fate {
         self.fates[index].clone().unwrap_or(Fate::Untouched(self.protection[index]))
+    }
+
+    /// The places in the view of the entries whose turn it was, in that order.
+    pub fn decided(&self) -> &[usize] {
+        &self.decided
     }
 
     /// The entries' places in the view in eviction order.

@@ -69,7 +69,7 @@ fn carry_out_on(
     mut disk: Disk,
     view: &CacheView,
     policy: &Policy,
-    mut settle: impl FnMut(&Candidate) -> Fate,
+    mut settle: impl FnMut(&Candidate<'_, '_>) -> Fate,
 ) -> (Vec<(usize, Cause)>, Vec<Unmet>) {
     let mut plan = Plan::new(view, policy, now(), disk.space());
     let mut removed = Vec::new();
@@ -77,12 +77,12 @@ fn carry_out_on(
     while let Some(step) = plan.next_step() {
         match step {
             Step::Remove(candidate) => {
-                let fate = settle(&candidate);
+                let (index, fate) = (candidate.index(), settle(&candidate));
                 if let Fate::Removed(cause) = fate {
-                    removed.push((candidate.index(), cause));
-                    in_trash += view.entries[candidate.index()].allocated_bytes;
+                    removed.push((index, cause));
+                    in_trash += view.entries[index].allocated_bytes;
                 }
-                plan.settle(candidate, fate);
+                candidate.settle(fate);
             }
             Step::MeasureSpace => {
                 disk.free += std::mem::take(&mut in_trash) * disk.comes_back / 100;
@@ -98,12 +98,12 @@ fn carry_out_on(
 fn carry_out(
     view: &CacheView,
     policy: &Policy,
-    settle: impl FnMut(&Candidate) -> Fate,
+    settle: impl FnMut(&Candidate<'_, '_>) -> Fate,
 ) -> (Vec<(usize, Cause)>, Vec<Unmet>) {
     carry_out_on(DISK, view, policy, settle)
 }
 
-fn goes(candidate: &Candidate) -> Fate {
+fn goes(candidate: &Candidate<'_, '_>) -> Fate {
     Fate::Removed(candidate.cause())
 }
 

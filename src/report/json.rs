@@ -25,11 +25,10 @@ pub fn object(
     root: &Root,
     report: &impl Report,
     verbose: bool,
-    now: SystemTime,
 ) -> io::Result<()> {
     let mut object =
         envelope(command, root.path(), &report.warnings(), &report.problems(root.path()));
-    object.extend(report.json(verbose, now));
+    object.extend(report.json(verbose));
     line(out, &Value::Object(object))
 }
 

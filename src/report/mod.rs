@@ -5,6 +5,7 @@ mod account;
 mod draw;
 pub mod histogram;
 pub mod json;
+pub mod live;
 mod notice;
 pub mod outcome;
 pub mod progress;
@@ -17,8 +18,9 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use hls_cache::holders::Holder;
 use hls_cache::{Escaped, Problem};
 use serde_json::{Map, Value};
 
@@ -37,8 +39,8 @@ pub trait Report {
     /// asked for none, and would learn no more than a number.
     fn finding(&self) -> Option<String>;
     /// The command's own fields of the JSON object; `verbose` lists what nothing happened to, too.
-    fn json(&self, verbose: bool, now: SystemTime) -> Map<String, Value>;
-    /// For people.
+    fn json(&self, verbose: bool) -> Map<String, Value>;
+    /// For people, what was not said [`live`].
     fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()>;
 }
 
@@ -46,8 +48,6 @@ pub trait Report {
 pub struct Screen<'a> {
     /// The cache.
     pub root: &'a Path,
-    /// What ages are counted from.
-    pub now: SystemTime,
     /// Whether to show what nothing happened to, too.
     pub verbose: bool,
     /// What may be drawn.
@@ -107,6 +107,33 @@ pub fn human_span(span: Duration) -> String {
         (0, _, _) => format!("{hours}h {minutes}m"),
         _ => format!("{days}d {hours}h"),
     }
+}
+
+/// For whom a run waits, and how long.
+fn waiting(holders: &[Holder], patience: Duration) -> String {
+    let patience = humantime::format_duration(patience);
+    match name_all(holders) {
+        Some(names) => {
+            format!("waiting up to {patience} for {names}, which holds the maintenance lock")
+        }
+        None => format!("waiting up to {patience} for another maintainer"),
+    }
+}
+
+/// Why a run did not begin: another maintainer is at work.
+pub fn busy(holders: &[Holder], waited: Duration) -> String {
+    let whom = name_all(holders).map(|names| format!(": {names}")).unwrap_or_default();
+    if waited.is_zero() {
+        format!("another maintainer is at work in this cache{whom}; --wait DUR waits for it")
+    } else {
+        let waited = humantime::format_duration(waited);
+        format!("waited {waited}, but another maintainer is still at work in this cache{whom}")
+    }
+}
+
+fn name_all(holders: &[Holder]) -> Option<String> {
+    let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| names.join(" and "))
 }
 
 /// `1 entry`, `2 entries`.

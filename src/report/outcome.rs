@@ -2,12 +2,11 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::SystemTime;
 
-use hls_cache::{Key, Problem};
 use hls_cache::maintain::{Decision, Kind, Outcome};
 use hls_cache::plan::{Cause, Fate, Protection, Unmet};
 use hls_cache::units::{age, human_size};
+use hls_cache::{Key, Problem};
 use serde_json::{Map, Value, json};
 
 use super::draw::name_some;
@@ -37,9 +36,9 @@ impl Report for Outcome {
         (count > 0).then(|| format!("{} left in use: {}", count_entries(count), name_some(names)))
     }
 
-    fn json(&self, verbose: bool, now: SystemTime) -> Map<String, Value> {
+    fn json(&self, verbose: bool) -> Map<String, Value> {
         let entries = self.decisions.iter().filter(|d| verbose || d.fate.is_turn());
-        let entries = entries.map(|decision| item(self, decision, now));
+        let entries = entries.map(|decision| item(self, decision));
         let mut object = Map::new();
         let mut put = |name: &str, value: Value| drop(object.insert(name.into(), value));
         put("dry_run", self.dry_run.into());
@@ -67,20 +66,20 @@ impl Report for Outcome {
         object
     }
 
-    fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
-        for decision in &self.decisions {
-            let is_shown = match account::action(self, &decision.fate) {
-                // Reported as an error.
-                "failed" => false,
-                "kept" => screen.verbose || is_left(self, decision),
-                _ => true,
-            };
-            if is_shown {
-                writeln!(out, "{}", sentence(self, decision, screen))?;
-            }
-        }
+    fn human(&self, out: &mut dyn Write, _: &Screen<'_>) -> io::Result<()> {
         writeln!(out, "{}", summary(self))
     }
+}
+
+/// The line of an entry, of those that have one.
+pub fn line(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Option<String> {
+    let is_shown = match account::action(outcome, &decision.fate) {
+        // Reported as an error.
+        "failed" => false,
+        "kept" => screen.verbose || is_left(outcome, decision),
+        _ => true,
+    };
+    is_shown.then(|| sentence(outcome, decision, screen))
 }
 
 /// Whether the user asked for it to go, and it stays.
@@ -88,7 +87,7 @@ fn is_left(outcome: &Outcome, decision: &Decision) -> bool {
     outcome.kind == Kind::Invalidate && matches!(decision.fate, Fate::Kept(_))
 }
 
-fn item(outcome: &Outcome, decision: &Decision, now: SystemTime) -> Value {
+fn item(outcome: &Outcome, decision: &Decision) -> Value {
     let entry = decision.entry.as_ref();
     let mut object = json!({
         "key": decision.key.to_string(),
@@ -98,7 +97,7 @@ fn item(outcome: &Outcome, decision: &Decision, now: SystemTime) -> Value {
         "bytes": entry.map(|entry| entry.bytes),
         "allocated_bytes": entry.map(|entry| entry.allocated_bytes),
         "last_used": js::time(entry.map(|entry| entry.last_used)),
-        "age_seconds": entry.map(|entry| age(now, entry.last_used).as_secs()),
+        "age_seconds": entry.map(|entry| age(outcome.now, entry.last_used).as_secs()),
     });
     if decision.fate.protection() == Some(Protection::Pinned) {
         object["holders"] = entry.map_or(json!([]), js::holders);
@@ -120,7 +119,7 @@ fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Stri
     let mut line = screen.terminal.paint(colour, &format!("{verb:verb_width$}"));
     line += &format!(" {}", decision.key);
     if let Some(entry) = &decision.entry {
-        let ago = human_span(age(screen.now, entry.last_used));
+        let ago = human_span(age(outcome.now, entry.last_used));
         // What goes for the disk's sake is as large as what it occupies there.
         let bytes = match decision.fate {
             Fate::Removed(Cause::MinFree) => entry.allocated_bytes,

@@ -1,17 +1,21 @@
 //! Progress on a terminal.
 
-use std::io;
+use std::io::{self, Write};
+use std::time::Duration;
 
+use hls_cache::holders::Holder;
 use hls_cache::progress::{Progress, Task};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::terminal::Terminal;
+use super::{terminal::Terminal, waiting};
 
 /// A bar on standard error, if somebody watches it and has not asked for quiet. A step costs an atomic
 /// addition and a look at the clock; the bar is cleared when the task is over.
 pub struct Bar {
-    bar: ProgressBar,
+    drawn: ProgressBar,
     is_shown: bool,
+    /// Whether what is said once, on a line of its own, is shown: any terminal can.
+    is_heard: bool,
 }
 
 impl Bar {
@@ -22,33 +26,48 @@ impl Bar {
         let style =
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let style = if terminal.utf8 { style } else { style.progress_chars("##.") };
-        Self { bar: ProgressBar::hidden().with_style(style), is_shown: terminal.moves && !quiet }
+        Self {
+            drawn: ProgressBar::hidden().with_style(style),
+            is_shown: terminal.moves && !quiet,
+            is_heard: terminal.is_watched && !quiet,
+        }
+    }
+
+    /// Takes the bar from the screen while something else is printed.
+    pub fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
+        self.drawn.suspend(print)
     }
 }
 
 impl Progress for Bar {
+    fn waiting(&self, holders: &[Holder], patience: Duration) {
+        if self.is_heard {
+            let _ = writeln!(io::stderr(), "{}", waiting(holders, patience));
+        }
+    }
+
     fn start(&self, task: Task, total: usize) {
         /// Often enough to look alive, seldom enough to cost nothing.
         const REDRAWS_PER_SECOND: u8 = 10;
-        self.bar.reset();
-        self.bar.set_length(total as u64);
-        self.bar.set_message(match task {
+        self.drawn.reset();
+        self.drawn.set_length(total as u64);
+        self.drawn.set_message(match task {
             Task::Scan => "looking",
             Task::Verify => "verifying",
             Task::Delete => "deleting",
         });
         // Hidden until it is complete, and drawn with the first step.
         if self.is_shown {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
+            self.drawn.set_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
         }
     }
 
     fn step(&self) {
-        self.bar.inc(1);
+        self.drawn.inc(1);
     }
 
     fn finish(&self) {
-        self.bar.finish_and_clear();
-        self.bar.set_draw_target(ProgressDrawTarget::hidden());
+        self.drawn.finish_and_clear();
+        self.drawn.set_draw_target(ProgressDrawTarget::hidden());
     }
 }

@@ -26,6 +26,8 @@ use crate::cli::Sort;
 pub struct StatsReport {
     /// What is there.
     pub stats: Stats,
+    /// What ages are counted from.
+    pub now: SystemTime,
     /// The budget it is compared with.
     pub limit: Option<u64>,
     /// Whether the entries are listed.
@@ -63,7 +65,7 @@ impl Report for StatsReport {
         None
     }
 
-    fn json(&self, _: bool, _: SystemTime) -> Map<String, Value> {
+    fn json(&self, _: bool) -> Map<String, Value> {
         let stats = &self.stats;
         let mut object = Map::new();
         let mut put = |name: &str, value: Value| drop(object.insert(name.into(), value));
@@ -108,7 +110,7 @@ impl Report for StatsReport {
         let terminal = screen.terminal;
         let is_empty = self.stats.entries.is_empty();
         if self.list && !is_empty {
-            let table = entry_table(&self.stats.entries, screen);
+            let table = entry_table(&self.stats.entries, self.now, screen);
             table.lines(terminal).try_for_each(|line| writeln!(out, "{line}"))?;
             writeln!(out)?;
         }
@@ -173,7 +175,7 @@ impl<'a> Hold<'a> {
     }
 }
 
-fn entry_table(entries: &[Entry], screen: &Screen<'_>) -> Table<6> {
+fn entry_table(entries: &[Entry], now: SystemTime, screen: &Screen<'_>) -> Table<6> {
     let mut table = Table::new([
         ("key", Align::Left),
         ("state", Align::Left),
@@ -187,14 +189,14 @@ fn entry_table(entries: &[Entry], screen: &Screen<'_>) -> Table<6> {
             entry.key.to_string().into(),
             entry.state.code().into(),
             human_size(entry.bytes).into(),
-            human_span(age(screen.now, entry.last_used)).into(),
+            human_span(age(now, entry.last_used)).into(),
             entry.files.to_string().into(),
             Cell::default(),
         ]);
     }
     table.fill_last(screen.terminal.width, entries, |entry, room| {
         let width = screen.terminal.is_watched.then_some(room);
-        Cell::painted(Colour::Caution, Hold::of(entry, screen.now).describe(width))
+        Cell::painted(Colour::Caution, Hold::of(entry, now).describe(width))
     });
     table
 }
@@ -202,7 +204,7 @@ fn entry_table(entries: &[Entry], screen: &Screen<'_>) -> Table<6> {
 impl StatsReport {
     /// What is there, what can go, what cannot and why, and what is no entry.
     fn summary_table(&self, screen: &Screen<'_>) -> Table<4> {
-        let (stats, now) = (&self.stats, screen.now);
+        let (stats, now) = (&self.stats, self.now);
         let held = |is: &dyn Fn(Hold<'_>) -> bool| {
             Totals::of(stats.entries.iter().filter(|entry| is(Hold::of(entry, now))))
         };
@@ -275,7 +277,7 @@ impl StatsReport {
     }
 
     fn facts(&self, screen: &Screen<'_>) -> Vec<(&'static str, String)> {
-        let (stats, now) = (&self.stats, screen.now);
+        let (stats, now) = (&self.stats, self.now);
         let mut facts = vec![("budget", self.budget(screen))];
         if self.is_stuck() {
             let said = "in use and being written alone exceed it: sweep would evict nothing";

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::SystemTime;
 
 use hls_cache::plan::Fate;
 use hls_cache::verify::{Health, Verdict, Verification};
@@ -43,7 +42,7 @@ impl Report for Verification {
             .then(|| format!("{} not healthy{removed}: {}", count_entries(count), name_some(names)))
     }
 
-    fn json(&self, _: bool, _: SystemTime) -> Map<String, Value> {
+    fn json(&self, _: bool) -> Map<String, Value> {
         let (healthy, damaged) = (healthy(self), damaged(self));
         let mut object = Map::new();
         let mut put = |name: &str, value: Value| drop(object.insert(name.into(), value));
@@ -56,12 +55,7 @@ impl Report for Verification {
         object
     }
 
-    fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
-        for verdict in &self.verdicts {
-            if screen.verbose || verdict.health != Health::Healthy {
-                writeln!(out, "{}", sentence(verdict))?;
-            }
-        }
+    fn human(&self, out: &mut dyn Write, _: &Screen<'_>) -> io::Result<()> {
         let (healthy, damaged) = (healthy(self), damaged(self));
         write!(
             out,
@@ -118,6 +112,11 @@ fn verdict(verdict: &Verdict) -> Value {
         object["reason"] = reason.into();
     }
     object
+}
+
+/// The line of an entry, of those that have one.
+pub fn line(verdict: &Verdict, screen: &Screen<'_>) -> Option<String> {
+    (screen.verbose || verdict.health != Health::Healthy).then(|| sentence(verdict))
 }
 
 /// One line an entry: the faults that fit one, and how many more there are.

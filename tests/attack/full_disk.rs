@@ -3,9 +3,10 @@
 
 use std::fs::{self, File};
 use std::process::Command;
+use std::time::SystemTime;
 
 use hls_cache::Key;
-use hls_cache::daemon::Cache;
+use hls_cache::daemon::{Busy, Cache, Lookup, Start};
 use serde_json::json;
 
 use crate::common::{Age, Size, TestCache, key};
@@ -118,20 +119,69 @@ fn pins_protect_on_a_full_disk() {
     }
 }
 
+/// A daemon serves the entry uncached, and knows why: no error fails its viewer.
+#[track_caller]
+fn assert_served_uncached(cache: &Cache, name: &str, reason: &str) {
+    let key: Key = key(name).parse().unwrap();
+    let looked = cache.lookup(key);
+    let Ok(Lookup::Busy(Busy::CannotWrite(problem))) = &looked else {
+        panic!("{name}: {looked:?}")
+    };
+    assert!(problem.to_string().contains(reason), "{problem}");
+    let started = cache.start(key);
+    let Ok(Start::Busy(Busy::CannotWrite(problem))) = &started else {
+        panic!("{name}: {started:?}")
+    };
+    assert!(problem.to_string().contains(reason), "{problem}");
+}
+
 #[test]
-fn a_daemon_that_cannot_pin_on_a_full_disk_is_told() {
+fn a_daemon_serves_uncached_what_it_cannot_pin_on_a_full_disk() {
     for disk in disks() {
         disk.fill();
         let cache = Cache::open(disk.cache.root()).unwrap();
-        let key: Key = key("a").parse().unwrap();
-        match cache.lookup(key) {
-            // A tmpfs out of blocks, or an ext4 with room in a directory, still makes a lockfile.
-            Ok(found) => drop(found),
-            Err(problem) => {
-                assert!(problem.to_string().contains("No space left"), "{problem}");
+        match disk.full {
+            Full::Files => {
+                assert_served_uncached(&cache, "a", "No space left");
+                assert_served_uncached(&cache, "new", "No space left");
+            }
+            // A tmpfs out of blocks, or an ext4 with room in a directory, still makes a lockfile; but
+            // perhaps no directory.
+            Full::Bytes => {
+                let found = cache.lookup(key("a").parse().unwrap());
+                assert!(matches!(found, Ok(Lookup::Hit(_))), "{}: {found:?}", disk.name);
+                let started = cache.start(key("new").parse().unwrap());
+                assert!(started.is_ok(), "{}: {started:?}", disk.name);
             }
         }
+        cache.record_hit(key("a").parse().unwrap(), SystemTime::now());
         assert!(disk.cache.has("a"));
+    }
+}
+
+#[test]
+fn a_daemon_on_a_read_only_disk_serves_what_has_a_pin_and_the_rest_uncached() {
+    let Some(cache) = TestCache::on_tmpfs("size=2m,mode=755") else { return };
+    let cache = filled(cache);
+    File::create(cache.pin_path("a")).unwrap();
+    // What a daemon left when the disk went read-only under it.
+    let cache = cache.partial("left", 10.kib(), 1.days());
+    File::create(cache.pin_path("left")).unwrap();
+    File::create(cache.root().join(format!(".{}.write", key("left")))).unwrap();
+    let remounted =
+        Command::new("mount").args(["-o", "remount,ro"]).arg(cache.root()).status().unwrap();
+    assert!(remounted.success());
+    let daemon = Cache::open(cache.root()).unwrap();
+    let found = daemon.lookup(key("a").parse().unwrap());
+    let Ok(Lookup::Hit(pin)) = &found else { panic!("{found:?}") };
+    assert!(pin.path().join(".complete").exists());
+    daemon.record_hit(key("a").parse().unwrap(), SystemTime::now());
+    let left: Key = key("left").parse().unwrap();
+    assert!(matches!(daemon.lookup(left), Ok(Lookup::Miss)));
+    let started = daemon.start(left);
+    assert!(matches!(started, Ok(Start::Busy(Busy::CannotWrite(_)))), "{started:?}");
+    for name in ["b", "p", "new"] {
+        assert_served_uncached(&daemon, name, "Read-only file system");
     }
 }
 

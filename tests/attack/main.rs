@@ -11,6 +11,7 @@ mod common;
 
 mod clocks;
 mod crash;
+mod daemon;
 mod faults;
 mod full_disk;
 mod hostile;

@@ -109,7 +109,7 @@ fn request(cache: &Cache, key: Key, diary: &mut Diary, dice: &mut Dice) {
             }
             diary.serve(&pin, dice);
         }
-        Lookup::Busy => diary.note("busy"),
+        Lookup::Busy(_) => diary.note("busy"),
         Lookup::Miss => write(cache, key, diary, dice),
     }
 }
@@ -124,7 +124,7 @@ fn peek(cache: &Cache, key: Key, diary: &mut Diary, dice: &mut Dice) {
 
 fn write(cache: &Cache, key: Key, diary: &mut Diary, dice: &mut Dice) {
     let writer = match cache.start(key).unwrap() {
-        Start::Busy => return diary.note("busy"),
+        Start::Busy(_) => return diary.note("busy"),
         Start::Sealed(pin) => return diary.serve(&pin, dice),
         Start::Writer(writer) => writer,
     };

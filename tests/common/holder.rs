@@ -37,6 +37,11 @@ impl Holder {
         Self(child)
     }
 
+    /// What the tool calls it.
+    pub fn name(&self) -> String {
+        format!("cat[{}]", self.0.id())
+    }
+
     /// SIGKILL, as when a daemon crashes.
     pub fn kill(self) {
         drop(self);

@@ -1,10 +1,12 @@
 //! A run held at one system call, so that a test can change the world between two steps of it.
 
 use std::fs;
+use std::io::Read;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -19,6 +21,8 @@ pub struct Paused<'a> {
     invocation: Invocation<'a>,
     before: Snapshot,
     stopped: Stopped,
+    /// What was read of its standard output before it was resumed.
+    stdout: Vec<u8>,
     _trace: TempDir,
 }
 
@@ -84,16 +88,29 @@ impl<'a> Invocation<'a> {
             thread::yield_now();
         };
         let stopped = Stopped { tool, strace: Some(strace) };
-        Some(Paused { invocation, before, stopped, _trace: directory })
+        Some(Paused { invocation, before, stopped, stdout: Vec::new(), _trace: directory })
     }
 }
 
 impl<'a> Paused<'a> {
+    /// What the tool has written to standard output by now.
+    pub fn said(&mut self) -> String {
+        let strace = self.stopped.strace.as_mut().expect("not resumed");
+        let pipe = strace.stdout.as_mut().expect("piped");
+        let flags = fcntl_getfl(&*pipe).expect("flags");
+        // It is stopped: what is not there now will not come.
+        fcntl_setfl(&*pipe, flags | OFlags::NONBLOCK).expect("flags");
+        let _ = pipe.read_to_end(&mut self.stdout);
+        fcntl_setfl(&*pipe, flags).expect("flags");
+        String::from_utf8(self.stdout.clone()).expect("UTF-8 on stdout")
+    }
+
     /// Lets the tool go on to its end. What the test did meanwhile counts as done by the run.
     pub fn resume(mut self) -> Run<'a> {
         kill_process(self.stopped.tool, Signal::CONT).expect("SIGCONT");
         let strace = self.stopped.strace.take().expect("resumed once");
-        let output = strace.wait_with_output().expect("wait");
+        let mut output = strace.wait_with_output().expect("wait");
+        output.stdout.splice(0..0, self.stdout);
         self.invocation.ended(self.before, output)
     }
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::common::{Age, Holder, Lock, Run, Size, TestCache, decisions, key, pin_name};
 
@@ -225,17 +225,21 @@ fn the_maintenance_lock_keeps_no_one_else_out() {
 #[test]
 fn waiting_for_the_other_maintainer_ends() {
     let cache = pair();
-    let _other = cache.other_maintainer();
+    let other = cache.other_maintainer();
     let began = Instant::now();
-    cache.run([&SWEEP[..], &["--wait", "300ms"]].concat()).code(4).no_stdout().untouched();
+    let run = cache.run([&SWEEP[..], &["--wait", "300ms"]].concat()).code(4).no_stdout();
     assert!(began.elapsed() >= Duration::from_millis(300));
+    let stderr = run.untouched().stderr();
+    assert!(stderr.contains("waited 300ms") && !stderr.contains("--wait"), "{stderr}");
+    // Who has not waited is told how to, and for whom.
+    cache.run(SWEEP).code(4).complains_of("--wait").complains_of(&other.name());
 }
 
 #[test]
 fn waiting_for_the_other_maintainer_is_rewarded() {
     let cache = pair();
     let other = cache.other_maintainer();
-    let mut waiting = start_waiting(&cache);
+    let mut waiting = start_waiting(&cache, &[]);
     assert!(cache.has("a") && cache.has("b"));
     other.kill();
     assert!(waiting.wait().unwrap().success());
@@ -243,11 +247,11 @@ fn waiting_for_the_other_maintainer_is_rewarded() {
 }
 
 /// A sweep that waits for another maintainer.
-fn start_waiting(cache: &TestCache) -> Child {
+fn start_waiting(cache: &TestCache, options: &[&str]) -> Child {
     let mut waiting = cache
-        .command([&SWEEP[..], &["--wait", "1h"]].concat())
+        .command([&SWEEP[..], &["--wait", "1h"], options].concat())
         .process()
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     wait_until_open(&mut waiting, ".maintenance.lock");
@@ -312,11 +316,32 @@ fn a_lock_held_for_an_instant_is_no_pin() {
 fn ages_and_events_count_from_the_end_of_the_wait() {
     let cache = pair();
     let other = cache.other_maintainer();
-    let mut waiting = start_waiting(&cache);
+    let mut waiting = start_waiting(&cache, &[]);
     thread::sleep(Duration::from_secs(2));
     let released = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     other.kill();
     assert!(waiting.wait().unwrap().success());
     let logged: u64 = cache.logged()[0][0].parse().unwrap();
     assert!(logged >= released, "logged {} s before it happened", released - logged);
+}
+
+#[test]
+fn ages_in_the_report_count_from_the_end_of_the_wait_too() {
+    let age_in = |said: &str| -> u64 {
+        if let Ok(json) = serde_json::from_str::<Value>(said) {
+            return json["entries"][0]["age_seconds"].as_u64().unwrap();
+        }
+        said.split_once("used ").unwrap().1.split_once("s ago").unwrap().0.parse().unwrap()
+    };
+    for form in [&["--json"][..], &[]] {
+        let cache = TestCache::new().sealed("a", 10.kib(), 0.seconds());
+        let other = cache.other_maintainer();
+        let waiting = start_waiting(&cache, form);
+        thread::sleep(Duration::from_secs(2));
+        other.kill();
+        let output = waiting.wait_with_output().unwrap();
+        assert!(output.status.success() && !cache.has("a"), "{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(age_in(&said) >= 2, "{said}");
+    }
 }

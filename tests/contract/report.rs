@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::common::{Age, Run, Size, TestCache, key};
+use crate::common::{Age, Run, Size, TestCache, key, pin_name};
 
 fn cache() -> TestCache {
     TestCache::new().sealed("a", 10.kib(), 5.days()).sealed("b", 10.kib(), 4.days()).partial(
@@ -149,6 +149,75 @@ fn results_are_on_stdout_and_diagnostics_are_not() {
     let clean = cache();
     clean.run(["--json", "stats"]).success().no_stderr();
     clean.run(["-q", "sweep", "--max-size", "1T"]).success().no_stderr();
+}
+
+/// Every command that removes, `a` before `b`, with a cache of both.
+fn removers() -> [(TestCache, Vec<String>); 5] {
+    let sealed =
+        || TestCache::new().sealed("a", 10.kib(), 5.days()).sealed("b", 10.kib(), 4.days());
+    let damaged = || sealed().without("a", "video/seg-1.m4s").without("b", "video/seg-1.m4s");
+    let partial =
+        || TestCache::new().partial("a", 10.kib(), 5.days()).partial("b", 10.kib(), 4.days());
+    let (a, b) = (key("a"), key("b"));
+    [
+        (sealed(), vec!["sweep", "--max-entries", "0"]),
+        (partial(), vec!["gc-orphans"]),
+        (sealed(), vec!["invalidate", &a, &b]),
+        (sealed(), vec!["invalidate", "--all"]),
+        (damaged(), vec!["verify", "--fix"]),
+    ]
+    .map(|(cache, args)| (cache, args.into_iter().map(String::from).collect()))
+}
+
+#[test]
+fn a_removal_is_said_before_the_next_one_happens_and_only_once() {
+    for (cache, command) in removers() {
+        let Some(mut run) = cache.command(&command).pause_at("linkat", &pin_name("b")) else {
+            return;
+        };
+        assert!(!cache.has("a") && cache.has("b"), "{command:?}");
+        let said = run.said();
+        let (a, b) = (key("a"), key("b"));
+        assert!(said.contains(&a) && said.contains("removed"), "{command:?} said: {said:?}");
+        assert!(said.ends_with('\n') && !said.contains(&b), "{command:?} said: {said:?}");
+        let run = run.resume().removed(["a", "b"]);
+        let all = run.stdout();
+        assert_eq!((all.matches(&a).count(), all.matches(&b).count()), (1, 1), "{run}");
+        assert_eq!(all.lines().count(), 3, "{run}");
+    }
+}
+
+#[test]
+fn json_says_nothing_before_the_end() {
+    for (cache, command) in removers() {
+        let command = [&["--json".into()], &*command].concat();
+        let Some(mut run) = cache.command(&command).pause_at("linkat", &pin_name("b")) else {
+            return;
+        };
+        assert_eq!(run.said(), "", "{command:?}");
+        run.resume().removed(["a", "b"]).json();
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written_stops_no_removal() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for (cache, command) in removers() {
+        let mut process = cache.command(&command).process();
+        let output = process.stdout(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("standard output: cannot write: No space left"), "{stderr}");
+        assert!(!cache.has("a") && !cache.has("b"), "{command:?}");
+    }
+    for (cache, command) in removers() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = cache.command(&command).process().stdout(writer).output().unwrap();
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{command:?}: {output:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{command:?}");
+        assert!(!cache.has("a") && !cache.has("b"), "{command:?}");
+    }
 }
 
 #[test]

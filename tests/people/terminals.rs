@@ -1,6 +1,7 @@
 //! Colours, block characters and the width: on a terminal, in a pipe, in a bare environment.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use crate::common::{Age, Size, TestCache, need};
 
@@ -127,6 +128,52 @@ fn progress_is_seen_on_a_terminal_only_and_not_with_quiet() {
         assert_eq!(shown.contains("looking"), is_seen, "{env} {options}\n{shown:?}");
     }
     cache.run(["stats"]).success().no_stderr();
+}
+
+#[test]
+fn who_waits_is_told_for_whom_and_how_long_on_a_terminal() {
+    if !need::tool("script") {
+        return;
+    }
+    let (cache, tool) = (cache(), env!("CARGO_BIN_EXE_hls-cache"));
+    let other = cache.other_maintainer();
+    let waiting =
+        format!("waiting up to 20s for {}, which holds the maintenance lock", other.name());
+    let line = format!("{tool} --root {} sweep --max-entries 5 --wait 20s", cache.root().display());
+    let mut script = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script");
+    let mut lines = BufReader::new(script.stdout.take().expect("piped")).lines();
+    // It is still waiting: nobody has let go of the lock.
+    let first = lines.next().expect("a line").expect("UTF-8");
+    assert_eq!(first.trim_end(), waiting);
+    other.kill();
+    let rest: String = lines.map(|line| line.expect("UTF-8")).collect();
+    assert!(script.wait().expect("script").success() && rest.contains("left"), "{rest}");
+}
+
+#[test]
+fn who_waits_with_quiet_or_without_a_terminal_is_told_when_it_was_in_vain() {
+    let cache = cache();
+    let other = cache.other_maintainer();
+    let sweep = ["sweep", "--max-entries", "5", "--wait", "300ms"];
+    let in_vain = format!(
+        "error: waited 300ms, but another maintainer is still at work in this cache: {}\n",
+        other.name()
+    );
+    assert_eq!(cache.run(sweep).code(4).no_stdout().stderr(), in_vain);
+    if !need::tool("script") {
+        return;
+    }
+    let (tool, sweep) = (env!("CARGO_BIN_EXE_hls-cache"), sweep.join(" "));
+    let line = format!("{tool} -q --root {} {sweep}; test $? = 4", cache.root().display());
+    let output =
+        Command::new("script").args(["-qec", &line, "/dev/null"]).output().expect("script");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8(output.stdout).expect("UTF-8").replace('\r', ""), in_vain);
 }
 
 #[test]
