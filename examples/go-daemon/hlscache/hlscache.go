@@ -144,7 +144,7 @@ func NewHLSCache(root string, sizeGB int) (*HLSCache, error) {
 		sizeGB = hlsLeastSizeGB
 	}
 	if err := os.MkdirAll(root, 0o755); err != nil {
-		return nil, fmt.Errorf("%w", err)
+		return nil, err
 	}
 	// Free of symlinks, so that locks, renames and the paths of DirFor stay in one directory.
 	resolved, err := filepath.EvalSymlinks(root)
@@ -152,11 +152,11 @@ func NewHLSCache(root string, sizeGB int) (*HLSCache, error) {
 		resolved, err = filepath.Abs(resolved)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w", err)
+		return nil, err
 	}
 	dir, err := os.OpenFile(resolved, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%w", err)
+		return nil, err
 	}
 	return &HLSCache{root: resolved, dir: dir, sizeGB: sizeGB, entries: map[string]*hlsEntry{}}, nil
 }
@@ -489,7 +489,7 @@ func (c *HLSCache) remove(e *hlsEntry, doomed hlsIdentity) (trash string, err er
 		return "", fmt.Errorf("cannot remove %s: %w", e.key, err)
 	}
 	// The writer's lock first, so that nobody writes into what is about to go.
-	writer, err := c.lock("."+e.key+".write", syscall.LOCK_EX, time.Time{})
+	writer, err := c.lock("."+e.key+".write", syscall.LOCK_EX, time.Now().Add(hlsRemoverPatience))
 	if err != nil {
 		return failed(err)
 	}
@@ -577,12 +577,10 @@ func (c *HLSCache) checkNoMounts(key string) error {
 	}
 	entry := place(root, c.DirFor(key))
 	for _, m := range mounts {
-		parent, ok := mounts[m.parent]
-		if !ok || m.point == parent.point {
-			continue
-		}
-		if at := place(parent, m.point); at == entry || strings.HasPrefix(at, entry+"/") {
-			return fmt.Errorf("something is mounted at %s", m.point)
+		if parent, ok := mounts[m.parent]; ok {
+			if at := place(parent, m.point); at == entry || strings.HasPrefix(at, entry+"/") {
+				return fmt.Errorf("something is mounted at %s", m.point)
+			}
 		}
 	}
 	return nil

@@ -862,6 +862,57 @@ func TestTheOrderOfSystemCalls(t *testing.T) {
 	}
 }
 
+// A full disk has no room for the new name, and mergerfs can say that it renamed and have the old name
+// still. Then the entry goes piece by piece, under the lock and with the marker first.
+func TestWhatCannotBeRenamedIsDeletedUnderTheLock(t *testing.T) {
+	needsTool(t, "strace", "-o", "/dev/null", "true")
+	for _, outcome := range []string{"error=ENOSPC", "error=EDQUOT", "error=EXDEV", "retval=0"} {
+		c := newCache(t)
+		seal(t, c, film)
+		trace := filepath.Join(t.TempDir(), "trace")
+		daemon := start(t, c, "strace", "-f", "-o", trace, "-e", "trace=flock,renameat,renameat2,unlinkat",
+			"-e", "inject=renameat,renameat2:"+outcome)
+		if got := daemon.does(t, "Invalidate", film); got != "<nil>" {
+			t.Errorf("%s: %s", outcome, got)
+		}
+		must(t, daemon.stdin.Close())
+		must(t, daemon.cmd.Wait())
+		expectNames(t, c)
+		text, err := os.ReadFile(trace)
+		must(t, err)
+		_, after, _ := strings.Cut(string(text), "rename")
+		marker, segment := strings.Index(after, `.complete", 0) = 0`), strings.Index(after, "seg-0.m4s")
+		unlock := strings.Index(after, "LOCK_UN")
+		if marker < 0 || marker > segment || segment > unlock {
+			t.Errorf("%s: not in order:\n%s", outcome, text)
+		}
+	}
+}
+
+func TestWhatCannotBeRemovedStaysAsItIs(t *testing.T) {
+	needsTool(t, "strace", "-o", "/dev/null", "true")
+	c := newCache(t)
+	seal(t, c, film)
+	daemon := start(t, c, "strace", "-f", "-o", "/dev/null", "-e", "inject=renameat,renameat2:error=EPERM")
+	if got := daemon.does(t, "Invalidate", film); !strings.Contains(got, "operation not permitted") {
+		t.Error(got)
+	}
+	if !c.VerifyComplete(film, 3) {
+		t.Error("deleted without a rename")
+	}
+}
+
+func TestAProbeOfAnotherToolIsNoUse(t *testing.T) {
+	c := newCache(t)
+	seal(t, c, film)
+	probe, err := os.Open(filepath.Join(c.root, "."+film+".pin"))
+	must(t, err)
+	must(t, syscall.Flock(int(probe.Fd()), syscall.LOCK_SH))
+	time.AfterFunc(hlsRemoverPatience/4, func() { _ = probe.Close() })
+	must(t, c.Invalidate(film))
+	expectNames(t, c)
+}
+
 // ---- Lockfiles
 
 func TestALockfileBelongsToTheCacheWhateverTheUmask(t *testing.T) {
