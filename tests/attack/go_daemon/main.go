@@ -131,6 +131,9 @@ func (s session) play() {
 	}
 	key := key(most - 1)
 	count := segments(key)
+	if s.dice.Intn(30) == 0 {
+		_ = s.Invalidate(key) // as when the film was replaced
+	}
 
 	found := s.HasComplete(key)
 	if found && !s.VerifyComplete(key, count) {
