@@ -200,6 +200,9 @@ func (s *session) close() {
 		return
 	}
 	s.closed = true
+	if s.isWhole() {
+		<-s.encoded // only the end of the playlist can be missing
+	}
 	s.stop()
 	<-s.encoded // ffmpeg writes no more
 	if s.key == "" {

@@ -322,9 +322,8 @@ fn go_daemon() -> Option<(TempDir, PathBuf)> {
     }
     let directory = tempfile::Builder::new().prefix("hls-cache-go-").tempdir().unwrap();
     let program = directory.path().join("go-race-daemon");
-    let mut build = Command::new("go");
-    build
-        .args(["build", "-buildvcs=false", "-o"])
+    let mut go = Command::new("go");
+    go.args(["build", "-buildvcs=false", "-o"])
         .arg(&program)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attack/go_daemon"))
         // The standard library is all it needs: no network, and no C compiler.
@@ -335,9 +334,9 @@ fn go_daemon() -> Option<(TempDir, PathBuf)> {
             ("CGO_ENABLED", "0"),
         ]);
     if std::env::var_os("HOME").is_none() {
-        build.env("GOCACHE", directory.path().join("cache"));
+        go.env("GOCACHE", directory.path().join("cache"));
     }
-    let built = build.output().unwrap();
+    let built = go.output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     Some((directory, program))
 }
