@@ -6,7 +6,7 @@ use std::path::Path;
 use hls_cache::evict::Denied;
 use hls_cache::maintain::{Decision, Outcome};
 use hls_cache::notice::Notice;
-use hls_cache::plan::{EndedEarly, Fate, Protection, Shortage, Unmet};
+use hls_cache::plan::{A_FILM, EndedEarly, Fate, Protection, Shortage, Unmet};
 use hls_cache::units::human_size;
 use hls_cache::view::Pin;
 use hls_cache::{Escaped, Problem, holders};
@@ -35,15 +35,7 @@ pub fn sentence(notice: &Notice) -> String {
             Escaped::new(root),
             Escaped::new(name)
         ),
-        Notice::UnseenUse(count) => format!(
-            "{} used in the last 4h; their daemon takes no locks, so someone may be watching them. \
-             Add --keep-recent or --min-age",
-            if *count == 1 {
-                "1 removed entry was".into()
-            } else {
-                format!("{count} removed entries were")
-            }
-        ),
+        Notice::UnseenUse(count) => unseen_use(*count, ["removed entry", "removed entries"]),
         Notice::Caller(text) => text.clone(),
         Notice::Unmet(unmet) => format!("{} is not met", option(*unmet)),
         other => format!("{other:?}"),
@@ -53,15 +45,24 @@ pub fn sentence(notice: &Notice) -> String {
 /// The sentence for a notice of a run that removes, with what the run knows about it.
 pub fn of_outcome(notice: &Notice, outcome: &Outcome) -> String {
     match notice {
-        Notice::UnseenUse(count) if outcome.dry_run => format!(
-            "{} to remove {} used in the last 4h; their daemon takes no locks, so someone may be \
-             watching them. Add --keep-recent or --min-age",
-            count_entries(*count),
-            if *count == 1 { "was" } else { "were" }
-        ),
+        Notice::UnseenUse(count) if outcome.dry_run => {
+            unseen_use(*count, ["entry to remove", "entries to remove"])
+        }
         Notice::Unmet(unmet) => unmet_sentence(*unmet, outcome),
         notice => sentence(notice),
     }
+}
+
+fn unseen_use(count: u64, [one, many]: [&str; 2]) -> String {
+    let hours = A_FILM.as_secs() / 3600;
+    let (what, daemon, it) = match count {
+        1 => (format!("1 {one} was"), "its", "it"),
+        _ => (format!("{count} {many} were"), "their", "them"),
+    };
+    format!(
+        "{what} used in the last {hours}h; {daemon} daemon takes no locks, so someone may be watching \
+         {it}. Add --keep-recent or --min-age"
+    )
 }
 
 fn option(unmet: Unmet) -> String {

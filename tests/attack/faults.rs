@@ -101,7 +101,9 @@ fn judge(case: &Case, run: &Run<'_>, cache: &TestCache, whole: &Whole, reason: &
         assert_eq!(code, 1, "{label}: {left:?} and {trash} trash left: {run}");
     }
     if code == 1 {
-        let lines = stderr.lines().filter(|line| line.starts_with("error: ") || line.starts_with("warning: "));
+        let lines = stderr
+            .lines()
+            .filter(|line| line.starts_with("error: ") || line.starts_with("warning: "));
         let named = lines.clone().any(|line| {
             line.contains(reason) && (line.contains(": /") || line.contains("standard output"))
         });

@@ -5,6 +5,9 @@
 //! touch replaced (of the same directory, and with the pin held). No sweep may report that it removed
 //! the entry with that time as `last_used`: it planned before the hit and removed after it. (Times are
 //! nanoseconds and do not come again.)
+//!
+//! A second race is of Go daemons, in the reference's order of calls, beside these; and a third, of Go
+//! daemons without locks, must lose files, so that the second is known to notice it.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -23,7 +26,7 @@ use hls_cache::units::rfc3339;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::common::key;
+use crate::common::{key, need};
 use crate::tools::{self, Dice};
 
 const KEYS: u64 = 48;
@@ -169,8 +172,18 @@ fn a_daemon() {
     diary.note("end");
 }
 
+/// Which daemons take part.
+enum Cast {
+    Rust,
+    /// Every second one is this Go program.
+    RustAndGo(PathBuf),
+    /// One of these, which takes no locks.
+    GoWithoutLocks(PathBuf),
+}
+
 /// The arena: where daemons and maintainers meet.
 struct Arena {
+    cast: Cast,
     base: TempDir,
     dice: Dice,
     daemons: Vec<Child>,
@@ -180,7 +193,7 @@ struct Arena {
 }
 
 impl Arena {
-    fn new() -> Self {
+    fn new(cast: Cast) -> Self {
         // Memory where there is some: seals wait for the file system, and it is the race that counts.
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
@@ -189,7 +202,8 @@ impl Arena {
         // A maintenance lock that cannot be had is warned of and done without: the sweeps meet.
         fs::create_dir(base.path().join("root/.maintenance.lock")).unwrap();
         let dice = Dice::new(1);
-        Self { base, dice, daemons: Vec::new(), started: 0, killed: 0, outcomes: Vec::new() }
+        let (daemons, outcomes) = (Vec::new(), Vec::new());
+        Self { cast, base, dice, daemons, started: 0, killed: 0, outcomes }
     }
 
     fn root(&self) -> PathBuf {
@@ -198,10 +212,21 @@ impl Arena {
 
     fn start_daemon(&mut self) {
         self.started += 1;
-        let daemon = tools::helper("race::a_daemon")
+        let mut daemon = match &self.cast {
+            Cast::RustAndGo(go) if self.started.is_multiple_of(2) => Command::new(go),
+            Cast::Rust | Cast::RustAndGo(_) => tools::helper("race::a_daemon"),
+            Cast::GoWithoutLocks(go) => Command::new(go),
+        };
+        if matches!(self.cast, Cast::GoWithoutLocks(_)) {
+            daemon.env("ATTACK_WITHOUT_LOCKS", "1");
+        }
+        let daemon = daemon
             .env("ATTACK_ROOT", self.root())
             .env("ATTACK_SEED", self.started.to_string())
             .stdout(Stdio::null())
+            .stderr(
+                File::create(self.base.path().join(format!("stderr-{}", self.started))).unwrap(),
+            )
             .spawn()
             .unwrap();
         self.daemons.push(daemon);
@@ -229,7 +254,7 @@ impl Arena {
         let mut maintainers: Vec<Child> =
             (0..4).map(|_| self.maintainer().spawn().unwrap()).collect();
         if self.dice.throw(3) == 0 {
-            let victim = self.dice.throw(DAEMONS);
+            let victim = self.dice.throw(self.daemons.len() as u64);
             let mut victim = self.daemons.remove(usize::try_from(victim).unwrap());
             victim.kill().unwrap();
             victim.wait().unwrap();
@@ -289,13 +314,69 @@ fn judge(outcomes: &[Output]) -> (Vec<(String, String)>, String) {
     (evicted, complaints)
 }
 
+/// The Go daemon of the race, built into a directory that is deleted with it; `None`, said loudly,
+/// where there is no Go.
+fn go_daemon() -> Option<(TempDir, PathBuf)> {
+    if !need::tool("go") {
+        return None;
+    }
+    let directory = tempfile::Builder::new().prefix("hls-cache-go-").tempdir().unwrap();
+    let program = directory.path().join("go-race-daemon");
+    let mut go = Command::new("go");
+    go.args(["build", "-buildvcs=false", "-o"])
+        .arg(&program)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attack/go_daemon"))
+        // The standard library is all it needs: no network, and no C compiler.
+        .envs([
+            ("GOFLAGS", ""),
+            ("GOPROXY", "off"),
+            ("GOTOOLCHAIN", "local"),
+            ("CGO_ENABLED", "0"),
+        ]);
+    if std::env::var_os("HOME").is_none() {
+        go.env("GOCACHE", directory.path().join("cache"));
+    }
+    let built = go.output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    Some((directory, program))
+}
+
 #[test]
 fn no_pinned_file_is_lost_and_nothing_is_evicted_after_a_hit() {
-    let mut arena = Arena::new();
-    for _ in 0..DAEMONS {
+    race(Arena::new(Cast::Rust), DAEMONS, ROUNDS);
+}
+
+#[test]
+fn the_order_of_the_reference_loses_nothing_beside_other_daemons_and_maintainers() {
+    let Some((_directory, go)) = go_daemon() else { return };
+    let diaries = race(Arena::new(Cast::RustAndGo(go)), DAEMONS + 1, ROUNDS * 3 / 4);
+    let by_go = diaries.iter().filter(|line| line.ends_with(" by go")).count();
+    assert!(by_go > 30, "too quiet: {by_go} seals by Go daemons");
+}
+
+#[test]
+fn the_same_order_without_locks_does_lose_files() {
+    let Some((_directory, go)) = go_daemon() else { return };
+    let mut arena = Arena::new(Cast::GoWithoutLocks(go));
+    arena.start_daemon();
+    let lost_under_a_reader = |arena: &Arena| {
+        arena.diaries().iter().filter(|line| line.starts_with("LOST go reader")).count()
+    };
+    // The first few rounds are enough.
+    let rounds = (1..=ROUNDS).find(|_| {
+        arena.round();
+        lost_under_a_reader(&arena) > 0
+    });
+    arena.stop();
+    assert!(rounds.is_some(), "nothing was lost in {ROUNDS} rounds: the race sees nothing");
+}
+
+/// Runs a race in which nothing may be lost, and returns what the daemons saw.
+fn race(mut arena: Arena, daemons: u64, rounds: u64) -> Vec<String> {
+    for _ in 0..daemons {
         arena.start_daemon();
     }
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         arena.round();
     }
     arena.stop();
@@ -346,4 +427,5 @@ fn no_pinned_file_is_lost_and_nothing_is_evicted_after_a_hit() {
     assert_eq!(final_sweep.code(), Some(0));
     assert_eq!(tools::trash(&arena.root()), Vec::<PathBuf>::new());
     assert_eq!(tools::entries(&arena.root()), Vec::<PathBuf>::new());
+    diaries
 }

@@ -13,6 +13,7 @@ pub fn tool(tool: &str) -> bool {
         // It may be there and not be allowed to trace.
         "strace" => &["-o", "/dev/null", "true"],
         "ffmpeg" => &["-version"],
+        "go" => &["version"],
         _ => &["--version"],
     };
     let tried = Command::new(tool).args(trial).stdout(Stdio::null()).stderr(Stdio::null()).status();

@@ -1,0 +1,3 @@
+module go-daemon
+
+go 1.19
