@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use hls_cache::events::{Event, Summary};
+use hls_cache::cache::events::{Event, Summary};
+use hls_cache::cache::{CacheView, Entry, PinState, State};
 use hls_cache::key::{Key, KeySuffix, absolute};
 use hls_cache::plan::{Fate, Plan, Policy, Step, Sweep};
 use hls_cache::root::Space;
-use hls_cache::view::{CacheView, Entry, Pin, State};
 use hls_cache::{Root, layout};
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -37,7 +37,7 @@ fn entry(number: u64) -> Entry {
         last_used: NOW - Duration::from_secs(number * 7919 % 1_000_003),
         last_written: NOW - Duration::from_secs(2_000_000),
         identity: (1, number),
-        pin: Pin::Free,
+        pin: PinState::Free,
         has_writer_lockfile: true,
     }
 }

@@ -58,38 +58,46 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+// The rooms are public for the binary, which is another crate; what a daemon needs is re-exported below.
+// Which room may use which is held by `tests/packaging/layers.rs`.
+#[doc(hidden)]
+pub mod cache;
+#[doc(hidden)]
 pub mod daemon;
-mod deep;
+#[doc(hidden)]
 pub mod escape;
-pub mod events;
-pub mod evict;
-pub mod fault;
-mod fd;
-mod fmp4;
-pub mod holders;
+#[doc(hidden)]
 pub mod key;
+#[doc(hidden)]
 pub mod layout;
-mod lines;
-pub mod lock;
+#[doc(hidden)]
+pub mod locks;
+#[doc(hidden)]
 pub mod maintain;
-mod mounts;
-pub mod notice;
-mod parallel;
+#[doc(hidden)]
 pub mod plan;
+#[doc(hidden)]
 pub mod problem;
+#[doc(hidden)]
 pub mod progress;
+mod removal;
+#[doc(hidden)]
 pub mod root;
+#[doc(hidden)]
 pub mod stats;
-mod totals;
+mod sys;
+#[doc(hidden)]
 pub mod units;
+#[doc(hidden)]
 pub mod verify;
-pub mod view;
-mod walk;
-mod webvtt;
 
+pub use daemon::{Busy, Cache, Lookup, Pin, SealError, Start, Writer};
 pub use escape::Escaped;
-pub use fault::{Fault, FaultCode};
-pub use key::{Key, KeyInputs};
+pub use key::{InvalidKey, Key, KeyInputs};
+pub use maintain::{Decision, Kind, Limits, Outcome, Refused};
+pub use plan::{Cause, Fate, Protection, Sweep, Unmet};
 pub use problem::Problem;
 pub use root::Root;
-pub use view::CacheView;
+pub use stats::Stats;
+pub use units::{FreeSpace, Percent};
+pub use verify::{Checks, Fault, FaultCode, Health};

@@ -1,9 +1,5 @@
 //! How a long run tells how far it is, without knowing who looks.
 
-use std::time::Duration;
-
-use crate::holders::Holder;
-
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
@@ -17,9 +13,6 @@ pub enum Task {
 
 /// Receives progress, from several threads; the unit is one entry. `()` ignores it.
 pub trait Progress: Sync {
-    /// The run waits up to `patience` for another maintainer: for these processes, as far as they are
-    /// known.
-    fn waiting(&self, _holders: &[Holder], _patience: Duration) {}
     /// A task of `total` entries begins.
     fn start(&self, _task: Task, _total: usize) {}
     /// One more entry is done.

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use crate::key::Key;
-use crate::mounts::MountTable;
 use crate::problem::Problem;
+use crate::sys::mounts::MountTable;
 
 /// An open cache root.
 #[derive(Debug)]

@@ -3,13 +3,12 @@
 use std::ffi::CString;
 use std::time::SystemTime;
 
-use crate::events::Summary;
-use crate::notice::Notice;
+use crate::cache::events::Summary;
+use crate::cache::{CacheNotice, CacheView, Entry, State, Trash};
 use crate::plan::{Protection, Shield, Totals};
 use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::root::{Root, Space};
-use crate::view::{CacheView, Entry, State, Trash};
 
 /// What is in the cache.
 #[derive(Clone, Debug)]
@@ -42,7 +41,7 @@ pub struct Stats {
     /// The event log.
     pub events: Summary,
     /// What the user should know.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<CacheNotice>,
     /// What could not be read.
     pub problems: Vec<Problem>,
 }

@@ -1,56 +1,13 @@
 //! What becomes of an entry, and why: one type from the plan over the removal to the report.
 
-use crate::evict::Denied;
+use std::io;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use crate::cache::Cause;
 use crate::problem::Problem;
-
-/// Why an entry is to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// All entries together are larger than `max_size`.
-    OverBudget,
-    /// It was unused for `older_than`.
-    OlderThan,
-    /// There are more entries than `max_entries`.
-    MaxEntries,
-    /// Less of the disk is free than `min_free`.
-    MinFree,
-    /// It is abandoned: partial, and nobody uses or writes it.
-    Orphan,
-    /// The user named it.
-    Invalidated,
-    /// It is sealed and not whole.
-    Damaged,
-}
-
-impl Cause {
-    const ALL: [Self; 7] = [
-        Self::OverBudget,
-        Self::OlderThan,
-        Self::MaxEntries,
-        Self::MinFree,
-        Self::Orphan,
-        Self::Invalidated,
-        Self::Damaged,
-    ];
-
-    /// The cause of that stable name.
-    pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| cause.code() == code)
-    }
-
-    /// The stable name, as in JSON and in the event log.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::OverBudget => "over-budget",
-            Self::OlderThan => "older-than",
-            Self::MaxEntries => "max-entries",
-            Self::MinFree => "min-free",
-            Self::Orphan => "orphan",
-            Self::Invalidated => "invalidated",
-            Self::Damaged => "damaged",
-        }
-    }
-}
+use crate::root::Root;
 
 /// Why an entry stays. The order is that in which reasons are named where several apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +46,26 @@ impl Protection {
     /// Whether somebody uses the entry, as far as can be seen.
     pub fn is_use(self) -> bool {
         matches!(self, Self::Pinned | Self::Writing)
+    }
+}
+
+/// A directory that this process may not delete in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// Where, relative to the root.
+    pub place: PathBuf,
+    /// `EACCES`, `EROFS` (a read-only disk or snapshot) or `EPERM` (immutable, append-only, or a sticky
+    /// directory).
+    pub reason: Errno,
+    /// The user whose directory it is.
+    pub owner: u32,
+}
+
+impl Denied {
+    /// As an error about one directory of `root`.
+    pub(crate) fn problem(&self, root: &Root) -> Problem {
+        let reason = io::Error::from(self.reason);
+        Problem::new(root.path().join(&self.place), "cannot delete in it", reason)
     }
 }
 

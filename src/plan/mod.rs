@@ -4,6 +4,9 @@
 //! vanish, change or be pinned between the scan and the lock, and then the next takes its place; and
 //! because only the file system says how much a removal freed. A dry run tells it that everything went
 //! as planned, and so is the same plan.
+//!
+//! Here: policies, the order of eviction, what protects an entry, when a limit is met. Nothing here reads the
+//! disk or the clock. Not here: doing any of it (`removal`, `maintain`), or a sentence about it.
 
 mod fate;
 mod policy;
@@ -12,16 +15,16 @@ mod tests;
 
 use std::time::{Duration, SystemTime};
 
-pub use crate::totals::Totals;
-pub use fate::{Cause, Fate, Protection};
+pub use crate::cache::{Cause, Totals};
+pub use fate::{Denied, Fate, Protection};
 pub use policy::{
     A_FILM, Forced, MIN_AGE, MIN_BUDGET, Policy, Shield, Sweep, Which, is_hopeless,
     is_perhaps_watched,
 };
 
+use crate::cache::{CacheView, Entry, State};
 use crate::root::Space;
 use crate::units::age;
-use crate::view::{CacheView, Entry, State};
 
 /// What the plan wants done next.
 #[derive(Debug)]
@@ -79,7 +82,6 @@ impl Candidate<'_, '_> {
 
 /// A limit that is still exceeded, with the figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Unmet {
     /// More entries are left than the limit allows.
     MaxEntries {

@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use super::fate::Protection;
+use crate::cache::{Entry, PinState, State};
 use crate::key::Key;
 use crate::units::{FreeSpace, Percent, age};
-use crate::view::{Entry, Pin, State};
 
 /// A partial entry written to within this time counts as being encoded, unless the user says
 /// otherwise: ffmpeg writes a segment every few seconds, and pauses for minutes when the player does.
@@ -55,16 +55,9 @@ impl Default for Sweep {
     }
 }
 
-/// Permission to remove an entry whose pin somebody holds: `invalidate --force`.
+/// Permission to remove an entry whose pin somebody holds. Only [`Policy::invalidate`] gives it.
 #[derive(Clone, Copy, Debug)]
 pub struct Forced(());
-
-impl Forced {
-    /// Says that the user asked for it by name.
-    pub fn by_the_user() -> Self {
-        Self(())
-    }
-}
 
 /// Which entries `invalidate` removes.
 #[derive(Clone, Debug)]
@@ -95,6 +88,12 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// Removes the entries that the user names; with `even_if_pinned` also what somebody has pinned, which
+    /// nothing else may say.
+    pub fn invalidate(which: Which, even_if_pinned: bool) -> Self {
+        Self::Invalidate { which, force: even_if_pinned.then_some(Forced(())) }
+    }
+
     /// What this policy spares.
     pub fn shield(&self) -> Shield {
         match self {
@@ -137,10 +136,10 @@ impl Default for Shield {
 impl Shield {
     /// What keeps the entry from going at `now`, the first reason that applies.
     pub fn protection(&self, entry: &Entry, now: SystemTime) -> Option<Protection> {
-        if entry.pin == Pin::Unknown {
+        if entry.pin == PinState::Unknown {
             return Some(Protection::Error);
         }
-        if matches!(entry.pin, Pin::Held(_)) && !self.ignore_pins {
+        if matches!(entry.pin, PinState::Held(_)) && !self.ignore_pins {
             return Some(Protection::Pinned);
         }
         if entry.state == State::Partial && age(now, entry.last_written) < self.min_age {

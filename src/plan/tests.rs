@@ -1,10 +1,10 @@
 //! The rules of eviction, with a file system that is a number.
 
 use super::*;
+use crate::cache::PinState;
 use crate::key::Key;
 use crate::problem::Problem;
 use crate::units::FreeSpace;
-use crate::view::Pin;
 use proptest::prelude::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -28,13 +28,13 @@ fn entry(number: usize, bytes: u64, age: Duration) -> Entry {
         last_used: now() - age,
         last_written: now() - age,
         identity: (0, number as u64),
-        pin: Pin::Free,
+        pin: PinState::Free,
         has_writer_lockfile: true,
     }
 }
 
 fn pinned(mut entry: Entry) -> Entry {
-    entry.pin = Pin::Held(Vec::new());
+    entry.pin = PinState::Held(Vec::new());
     entry
 }
 
@@ -233,7 +233,7 @@ fn orphans_are_partial_unpinned_and_long_unwritten() {
 fn a_named_key_is_protected_by_locks_alone_and_force_overrides_these_alone() {
     let entries = || vec![writing(entry(0, 1, DAY)), pinned(entry(1, 1, DAY)), entry(2, 1, DAY)];
     let invalidate = |which, force: bool| {
-        let policy = Policy::Invalidate { which, force: force.then(Forced::by_the_user) };
+        let policy = Policy::invalidate(which, force);
         let (removed, _) = carry_out(&view(entries()), &policy, goes);
         removed.into_iter().map(|(index, _)| index).collect::<Vec<_>>()
     };
@@ -325,7 +325,7 @@ fn an_entry_too_small_to_measure_does_not_end_eviction() {
 #[test]
 fn reasons_for_keeping_an_entry_come_in_one_order() {
     let (mut unknown, shield) = (writing(entry(0, 1, DAY)), Shield::default());
-    unknown.pin = Pin::Unknown;
+    unknown.pin = PinState::Unknown;
     assert_eq!(shield.protection(&unknown, now()), Some(Protection::Error));
     let both = pinned(writing(entry(0, 1, DAY)));
     assert_eq!(shield.protection(&both, now()), Some(Protection::Pinned));

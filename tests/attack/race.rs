@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use hls_cache::Key;
 use hls_cache::daemon::{Cache, Lookup, Pin, Start};
-use hls_cache::lock::PATIENCE;
+use hls_cache::locks::PATIENCE;
 use hls_cache::units::rfc3339;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -8,6 +8,7 @@
 #[path = "../../examples/quick_start/cache.rs"]
 mod cache;
 mod docs;
+mod layers;
 mod package;
 mod units;
 

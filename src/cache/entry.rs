@@ -1,0 +1,206 @@
+//! One entry, and trash: read in full, or by its directory and marker alone.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::SystemTime;
+
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+use crate::key::Key;
+use crate::layout;
+use crate::locks::Holder;
+use crate::problem::Problem;
+use crate::root::{self, Root};
+use crate::sys::fd;
+use crate::sys::walk::{self, Buffer, Visit, Visitor};
+use crate::units::instant;
+
+/// Whether an encode has finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// `.complete` exists: every segment is on disk.
+    Sealed,
+    /// An encode in progress, or the leftovers of one that died.
+    Partial,
+}
+
+impl State {
+    /// The stable name, as in JSON.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Sealed => "sealed",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// Who holds the pin of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinState {
+    /// Nobody.
+    Free,
+    /// Somebody; the processes are those that could be identified, possibly none.
+    Held(Vec<Holder>),
+    /// It could not be told; the problem is among the view's.
+    Unknown,
+}
+
+/// One entry as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub key: Key,
+    /// Sealed or partial.
+    pub state: State,
+    /// Everything in it that is not a directory.
+    pub files: u64,
+    /// Sum of `st_size` of these files, symlinks as themselves.
+    pub bytes: u64,
+    /// Sum of `st_blocks × 512` of these files.
+    pub allocated_bytes: u64,
+    /// The LRU clock: mtime of the entry's directory, which a daemon sets on every hit.
+    pub last_used: SystemTime,
+    /// The newest mtime of anything in the entry; the directory's own while nothing is in it.
+    pub last_written: SystemTime,
+    /// Device and inode of the entry's directory.
+    pub identity: (u64, u64),
+    /// Who uses it.
+    pub pin: PinState,
+    /// Whether a daemon that follows the lock protocol made it: maintainers never create `.write`.
+    pub has_writer_lockfile: bool,
+}
+
+/// A removed entry whose files are still being deleted, or whose remover died.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trash {
+    /// Its name in the root.
+    pub name: CString,
+    /// Sum of `st_size`.
+    pub bytes: u64,
+    /// Sum of `st_blocks × 512`.
+    pub allocated_bytes: u64,
+}
+
+/// What a look at an entry's directory and marker alone tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct StatEntry {
+    pub(crate) identity: (u64, u64),
+    pub(crate) last_used: SystemTime,
+    pub(crate) state: State,
+}
+
+/// Looks at the directory and the marker of an entry, and at none of its files; `None` if there is no
+/// entry of that name.
+pub(crate) fn stat_entry(root: &Root, key: Key) -> Result<Option<StatEntry>, Problem> {
+    let unreadable =
+        |e: Errno| Problem::new(root.entry_path(key), "cannot read", io::Error::from(e));
+    let Some(top) = fd::find_dir(root.fd(), &*key.to_string()).map_err(unreadable)? else {
+        return Ok(None);
+    };
+    let stat = rustix::fs::fstat(&top).map_err(unreadable)?;
+    let state = match fd::stat(&top, layout::COMPLETE) {
+        Ok(_) => State::Sealed,
+        Err(Errno::NOENT) => State::Partial,
+        Err(error) => return Err(unreadable(error)),
+    };
+    Ok(Some(StatEntry { identity: identity(&stat), last_used: modified(&stat), state }))
+}
+
+/// Looks at one entry; `None` if there is none of that name (any more). The pin is not looked at.
+pub(crate) fn scan_entry(
+    root: &Root,
+    key: Key,
+    buffer: &mut Buffer,
+) -> Result<Option<Entry>, Problem> {
+    let name = key.to_string();
+    let unreadable =
+        |e: Errno| Problem::new(root.entry_path(key), "cannot read", io::Error::from(e));
+    let Some(top) = fd::find_dir(root.fd(), &*name).map_err(unreadable)? else { return Ok(None) };
+    let mut tally = Tally::default();
+    let opened = rustix::fs::fstat(&top).map_err(unreadable)?;
+    let walked = walk::walk(top, buffer, &mut tally);
+    // What was read counts only if it is still the entry: one renamed away in mid-look read as
+    // empty, and a hit in mid-look moved the clock.
+    let stat = match fd::stat(root.fd(), &*name) {
+        Ok(stat) if identity(&stat) == identity(&opened) => stat,
+        Ok(_) | Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    walked.map_err(|failure| failure.problem(&root.entry_path(key), "cannot read"))?;
+    let last_used = modified(&stat);
+    Ok(Some(Entry {
+        key,
+        state: if tally.sealed { State::Sealed } else { State::Partial },
+        files: tally.files,
+        bytes: tally.bytes,
+        allocated_bytes: tally.allocated_bytes,
+        last_used,
+        last_written: tally.last_written.unwrap_or(last_used),
+        identity: identity(&stat),
+        pin: PinState::Free,
+        has_writer_lockfile: false,
+    }))
+}
+
+/// The size of the trash `name`; `None` if it is gone.
+pub(crate) fn scan_trash(
+    root: &Root,
+    name: &CStr,
+    buffer: &mut Buffer,
+) -> Result<Option<Trash>, Problem> {
+    let path = || root.path().join(root::os_name(name.to_bytes()));
+    let unreadable = |e: Errno| Problem::new(path(), "cannot read", io::Error::from(e));
+    let Some(top) = fd::find_dir(root.fd(), name).map_err(unreadable)? else { return Ok(None) };
+    let mut tally = Tally::default();
+    walk::walk(top, buffer, &mut tally)
+        .map_err(|failure| failure.problem(&path(), "cannot read"))?;
+    Ok(Some(Trash {
+        name: name.to_owned(),
+        bytes: tally.bytes,
+        allocated_bytes: tally.allocated_bytes,
+    }))
+}
+
+pub(crate) fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+pub(crate) fn modified(stat: &Stat) -> SystemTime {
+    instant(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
+}
+
+/// Sums up a tree.
+#[derive(Default)]
+struct Tally {
+    sealed: bool,
+    files: u64,
+    bytes: u64,
+    allocated_bytes: u64,
+    last_written: Option<SystemTime>,
+}
+
+impl Visitor for Tally {
+    fn name(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        depth: usize,
+        name: &CStr,
+        _: FileType,
+    ) -> rustix::io::Result<Visit> {
+        /// The unit of `st_blocks`, whatever the file system's own block size is.
+        const BLOCK: u64 = 512;
+        let stat = fd::stat(dir, name)?;
+        self.last_written = self.last_written.max(Some(modified(&stat)));
+        self.sealed |= depth == 0 && name.to_bytes() == layout::COMPLETE.as_bytes();
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return Ok(Visit::Descend);
+        }
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(fd::size(&stat));
+        let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK);
+        self.allocated_bytes = self.allocated_bytes.saturating_add(allocated);
+        Ok(Visit::Done)
+    }
+}

@@ -1,0 +1,150 @@
+//! The whole cache at one instant.
+
+use std::ffi::CString;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::CacheNotice;
+use super::entry::{Entry, PinState, Trash, scan_entry, scan_trash};
+use super::listing::Listing;
+use crate::key::Key;
+use crate::locks;
+use crate::problem::Problem;
+use crate::progress::{Progress, Task};
+use crate::root::Root;
+use crate::sys::parallel;
+use crate::sys::walk::Buffer;
+
+/// An entry that is there but cannot be judged, and so is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its name.
+    pub key: Key,
+    /// What failed.
+    pub problem: Problem,
+}
+
+/// The cache at one instant.
+#[derive(Clone, Debug, Default)]
+pub struct CacheView {
+    /// The entries, by key.
+    pub entries: Vec<Entry>,
+    /// Entries that could not be read in full; they count towards nothing.
+    pub unreadable: Vec<Unreadable>,
+    /// Entries with something mounted on or under them; never looked into.
+    pub mounted: Vec<Key>,
+    /// Leftover trash.
+    pub trash: Vec<Trash>,
+    /// The names in the root that are nobody's here, sorted.
+    pub foreign: Vec<CString>,
+    /// That this may not be a cache at all.
+    pub no_entries: Option<CacheNotice>,
+    /// How long the look took: a hit meanwhile sets a time that late.
+    pub took: Duration,
+    /// What else failed: pins that could not be probed, trash that could not be read.
+    pub problems: Vec<Problem>,
+}
+
+impl CacheView {
+    /// Looks at everything in the root once. Fails only where the root itself cannot be listed.
+    pub fn scan(root: &Root, progress: &dyn Progress) -> Result<Self, Problem> {
+        let began = Instant::now();
+        let listing = Listing::read(root)?;
+        progress.start(Task::Scan, listing.entries.len());
+        let looks = parallel::map(&listing.entries, Buffer::new, |buffer, &key| {
+            let entry = scan_entry(root, key, buffer);
+            let pinned = match &entry {
+                Ok(Some(_)) if listing.pins.contains(&key) => locks::probe(root, key),
+                _ => Ok(false),
+            };
+            progress.step();
+            (entry, pinned)
+        });
+        let since = Instant::now();
+        let trash = parallel::map(&listing.trash, Buffer::new, |buffer, name| {
+            scan_trash(root, name, buffer)
+        });
+        progress.finish();
+
+        let no_entries = listing.no_entries(root);
+        let mut view = Self {
+            mounted: listing.mounted,
+            foreign: listing.foreign,
+            no_entries,
+            ..Self::default()
+        };
+        let mut refused = Vec::new();
+        for (key, (entry, pinned)) in listing.entries.iter().zip(looks) {
+            match entry {
+                Ok(None) => {}
+                Err(problem) => view.unreadable.push(Unreadable { key: *key, problem }),
+                Ok(Some(mut entry)) => {
+                    entry.has_writer_lockfile = listing.writers.contains(key);
+                    match pinned {
+                        Ok(false) => {}
+                        Ok(true) => refused.push(view.entries.len()),
+                        Err(problem) => {
+                            entry.pin = PinState::Unknown;
+                            view.problems.push(problem);
+                        }
+                    }
+                    view.entries.push(entry);
+                }
+            }
+        }
+        view.settle_pins(root, refused, since);
+        for measured in trash {
+            match measured {
+                Ok(Some(trash)) => view.trash.push(trash),
+                Ok(None) => {}
+                Err(problem) => view.problems.push(problem),
+            }
+        }
+        view.took = began.elapsed();
+        Ok(view)
+    }
+
+    /// What about the view as a whole the user should know, at `now`.
+    pub fn notices(&self, root: &Root, now: SystemTime) -> Vec<CacheNotice> {
+        /// A NAS's clock is off by seconds, which is not worth a warning.
+        const SLACK: Duration = Duration::from_secs(60);
+        let late = now.checked_add(SLACK + self.took).unwrap_or(now);
+        let future = self.entries.iter().filter(|e| e.last_used.max(e.last_written) > late).count();
+        let mut notices: Vec<CacheNotice> =
+            self.mounted.iter().map(|&key| CacheNotice::Mounted(root.entry_path(key))).collect();
+        if future > 0 {
+            notices.push(CacheNotice::FutureTimes(future as u64));
+        }
+        notices.extend(self.no_entries.clone());
+        notices
+    }
+
+    /// Asks again about every pin that refused a probe, all together, until their patience is over.
+    fn settle_pins(&mut self, root: &Root, mut refused: Vec<usize>, since: Instant) {
+        while !refused.is_empty() {
+            let last = since.elapsed() >= locks::PATIENCE;
+            if !last {
+                std::thread::sleep(locks::PATIENCE / 10);
+            }
+            refused.retain(|&index| match locks::probe(root, self.entries[index].key) {
+                Ok(pinned) => pinned,
+                Err(problem) => {
+                    self.entries[index].pin = PinState::Unknown;
+                    self.problems.push(problem);
+                    false
+                }
+            });
+            if last {
+                break;
+            }
+        }
+        let keys: Vec<Key> = refused.iter().map(|&index| self.entries[index].key).collect();
+        for (index, holders) in refused.into_iter().zip(locks::of_pins(root, &keys)) {
+            self.entries[index].pin = PinState::Held(holders);
+        }
+    }
+}
+
+/// Why an entry is left alone, whatever is asked.
+pub(crate) fn mount_in_the_way(root: &Root, key: Key) -> Problem {
+    Problem::new(root.entry_path(key), "skipped", "something is mounted on or under it")
+}

@@ -1,0 +1,175 @@
+//! The man pages and completions in the repository say what the command line says. Each page is the
+//! definitions of `cli` followed by the hand-written sections of `man/prose`.
+//!
+//! Renew them with `HLS_CACHE_RENEW_DOCS=1 cargo test docs`.
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use crate::cli::args::Cli;
+
+/// Of the pages, not of the program: it changes when somebody has reviewed them.
+const DATE: &str = "2026-11-22";
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Holds `path` against what it should be, or writes it where the user asks for that.
+fn current(path: &Path, expected: &str) {
+    if std::env::var_os("HLS_CACHE_RENEW_DOCS").is_some() {
+        fs::write(path, expected).expect("cannot renew");
+        return;
+    }
+    let committed = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == expected,
+        "{} is out of date; renew it with: HLS_CACHE_RENEW_DOCS=1 cargo test docs",
+        path.display()
+    );
+}
+
+/// The page of each command with its file name.
+fn pages() -> Vec<(PathBuf, String)> {
+    // The subcommand `help` needs no page.
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    let mut commands = vec![command.clone()];
+    commands.extend(command.get_subcommands().cloned());
+    commands.into_iter().map(page).collect()
+}
+
+fn page(command: clap::Command) -> (PathBuf, String) {
+    let is_overview = command.has_subcommands();
+    // The short form: the generator's own names every option, and none of their values.
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim().to_owned();
+    let man = Man::new(command.override_usage(usage))
+        .date(DATE)
+        .source("hls-cache")
+        .manual("User Commands");
+    let name = man.get_filename();
+    let mut page = Vec::new();
+    // What `--help` ends with is said at more length by the prose, and the version is no news.
+    man.render_title(&mut page)
+        .and_then(|()| man.render_name_section(&mut page))
+        .and_then(|()| man.render_synopsis_section(&mut page))
+        .and_then(|()| man.render_description_section(&mut page))
+        .and_then(|()| man.render_options_section(&mut page))
+        .and_then(|()| if is_overview { man.render_subcommands_section(&mut page) } else { Ok(()) })
+        .expect("rendering into memory");
+    let page = String::from_utf8(page).expect("UTF-8");
+    let prose = repository().join("man/prose").join(&name).with_extension("roff");
+    let prose = fs::read_to_string(&prose).unwrap_or_else(|e| panic!("{}: {e}", prose.display()));
+    (repository().join("man").join(name), tidy(&page) + &prose)
+}
+
+/// One header for the page, where the generator starts every section with one; no empty lines and no
+/// doubled breaks.
+fn tidy(page: &str) -> String {
+    const HEADER: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+    let body = page.replace(HEADER, "");
+    let mut tidy = String::from(HEADER);
+    for line in body.lines().map(str::trim_end) {
+        let repeats_a_break = line == ".br" && tidy.ends_with("\n.br\n");
+        if !line.is_empty() && !repeats_a_break {
+            tidy = tidy + line + "\n";
+        }
+    }
+    tidy
+}
+
+fn completions() -> Vec<(PathBuf, Shell)> {
+    [("hls-cache.bash", Shell::Bash), ("_hls-cache", Shell::Zsh), ("hls-cache.fish", Shell::Fish)]
+        .map(|(name, shell)| (repository().join("completions").join(name), shell))
+        .into()
+}
+
+#[test]
+fn the_man_pages_are_current_and_clean() {
+    for (path, page) in pages() {
+        current(&path, &page);
+    }
+    if has("mandoc") {
+        let pages = fs::read_dir(repository().join("man")).expect("man/");
+        for path in pages.map(|entry| entry.expect("man/").path()).filter(|path| path.is_file()) {
+            let lint = run(Command::new("mandoc").args(["-Tlint", "-Wwarning"]).arg(&path));
+            assert_eq!(lint, "", "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_completions_are_current_and_load() {
+    for (path, shell) in completions() {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "hls-cache", &mut script);
+        let script = String::from_utf8(script).expect("UTF-8");
+        // clap_complete 4.6 writes the hyphen of a program's name in two ways, so that in bash no
+        // option of a subcommand would ever be found.
+        current(&path, &script.replace("hls__subcmd__cache", "hls__cache"));
+        loads(shell, &path);
+    }
+}
+
+/// The shell loads the script and completes `hls-cache swe` and an option of it.
+fn loads(shell: Shell, path: &Path) {
+    const BASH: &str = r#"
+        source "$1"
+        handler=$(complete -p hls-cache | grep -o -e '-F [^ ]*')
+        try() { COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+                ${handler#-F } hls-cache "${!#}" "" && echo "${COMPREPLY[*]}"; }
+        try hls-cache swe
+        try hls-cache sweep --low"#;
+    // Without a terminal there is no line to complete: what the script hands to zsh's own
+    // functions is looked at instead.
+    const ZSH: &str = r#"
+        autoload -Uz compinit && compinit -D -u
+        source "$1" && [[ $_comps[hls-cache] = _hls-cache ]] || exit
+        _describe() { print -rl -- ${${(M)commands:#swe*}%%:*} }
+        _arguments() {
+            if [[ -z $state ]]; then state=hls-cache line=(sweep); return; fi
+            print -rl -- "$@" | sed -n 's/^\(--low-water\)=.*/\1/p'
+        }
+        _hls-cache_commands
+        _hls-cache"#;
+    const FISH: &str = r#"
+        source $argv[1]
+        complete -C "hls-cache swe" | string split -f1 \t
+        complete -C "hls-cache sweep --low" | string split -f1 \t"#;
+    let (program, script): (&str, &[&str]) = match shell {
+        Shell::Bash => ("bash", &["--norc", "-c", BASH, "bash"]),
+        Shell::Zsh => ("zsh", &["-f", "-c", ZSH, "zsh"]),
+        _ => ("fish", &["--no-config", "-c", FISH]),
+    };
+    if has(program) {
+        let completed = run(Command::new(program).args(script).arg(path));
+        assert_eq!(completed, "sweep\n--low-water\n", "{program}");
+    }
+}
+
+/// Both streams of a command that must succeed or, as `mandoc` does, say why not.
+fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().expect("cannot run");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+/// Whether `program` is installed; where it is not, that is said, or fails the test.
+fn has(program: &str) -> bool {
+    // mandoc has no `--version`, but it can be started.
+    if Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok() {
+        return true;
+    }
+    let line = format!("SKIPPED: a test of the documentation needs {program}");
+    assert!(std::env::var_os("HLS_CACHE_REQUIRE_ALL").is_none(), "{line}");
+    // Not captured, unlike what `eprintln!` says.
+    let _ = writeln!(io::stderr(), "{line}");
+    false
+}

@@ -1,0 +1,44 @@
+//! `invalidate`: remove what the user names.
+
+use std::io;
+
+use hls_cache::maintain::Options;
+use hls_cache::plan::{Policy, Which};
+use hls_cache::{Key, Problem};
+
+use super::{Context, Stop, maintain};
+use crate::cli::args::InvalidateArgs;
+use crate::cli::exit::Exit;
+
+pub fn run(context: &Context<'_>, args: InvalidateArgs) -> Result<Exit, Stop> {
+    let which = if args.all {
+        Which::All
+    } else if args.stdin {
+        Which::Keys(read_keys(io::stdin().lock())?)
+    } else {
+        Which::Keys(args.key)
+    };
+    let policy = Policy::invalidate(which, args.force);
+    let options = Options { dry_run: args.dry_run, ..Options::default() };
+    maintain(context, &policy, options, Vec::new())
+}
+
+/// All keys are read before anything is removed: one that is wrong removes nothing.
+fn read_keys(input: impl io::BufRead) -> Result<Vec<Key>, Stop> {
+    let mut keys = Vec::new();
+    for line in input.split(b'\n') {
+        let line = line.map_err(|e| Problem::new("standard input", "cannot read", e))?;
+        let text = line.trim_ascii();
+        if text.is_empty() {
+            continue;
+        }
+        keys.push(Key::from_bytes(text).ok_or_else(|| {
+            Stop::Usage(format!(
+                "invalid key '{}' on standard input: {}",
+                text.escape_ascii(),
+                hls_cache::key::InvalidKey
+            ))
+        })?);
+    }
+    Ok(keys)
+}

@@ -1,0 +1,184 @@
+//! `key`: compute keys; touches no cache. Sources are streamed: a batch is never collected.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use hls_cache::key::{self, EmptySource, Key, KeySuffix};
+use hls_cache::{Escaped, Problem};
+
+use super::{Context, Stop, output_failed};
+use crate::cli::args::KeyArgs;
+use crate::cli::exit::Exit;
+use crate::cli::report;
+
+/// Bytes read from and written to a pipe at once: its default capacity, so that neither side waits
+/// for the other more than it must.
+const BUFFER: usize = 64 * 1024;
+
+pub fn run(context: &Context<'_>, args: &KeyArgs) -> Result<Exit, Stop> {
+    let root = if args.dir { Some(PathBuf::from(context.root_name()?)) } else { None };
+    let tracks = args.quality.iter().flat_map(|quality| {
+        let track = |&audio: &i64| Track {
+            quality: quality.clone(),
+            audio,
+            suffix: KeySuffix::new(quality.as_bytes(), audio),
+        };
+        args.audio.iter().map(track)
+    });
+    let mut printer = Printer {
+        out: BufWriter::with_capacity(BUFFER, io::stdout().lock()),
+        tracks: tracks.collect(),
+        root,
+        json: context.global.json,
+        long: args.long,
+        end: if args.null { b'\0' } else { b'\n' },
+        escape: io::stdout().is_terminal(),
+        working_dir: None,
+        exit: Exit::Done,
+    };
+    let result = if args.stdin { printer.stdin() } else { printer.arguments(&args.source) };
+    match result.and_then(|()| printer.out.flush().map_err(Failure::Output)) {
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(printer.exit)
+        }
+        Err(Failure::Output(error)) => Err(output_failed(error)),
+        Err(Failure::Input(problem)) => Err(problem.into()),
+        Ok(()) => Ok(printer.exit),
+    }
+}
+
+/// A quality with an audio track.
+struct Track {
+    quality: OsString,
+    audio: i64,
+    suffix: KeySuffix,
+}
+
+enum Failure {
+    Input(Problem),
+    Output(io::Error),
+}
+
+struct Printer<W> {
+    out: W,
+    tracks: Vec<Track>,
+    root: Option<PathBuf>,
+    json: bool,
+    long: bool,
+    end: u8,
+    /// A person reads, and a source may be called after an escape sequence.
+    escape: bool,
+    /// Asked for once, at the first relative source.
+    working_dir: Option<PathBuf>,
+    exit: Exit,
+}
+
+impl<W: Write> Printer<W> {
+    fn arguments(&mut self, sources: &[OsString]) -> Result<(), Failure> {
+        sources.iter().try_for_each(|source| self.source(source.as_bytes()))
+    }
+
+    fn stdin(&mut self) -> Result<(), Failure> {
+        let mut input = BufReader::with_capacity(BUFFER, io::stdin().lock());
+        // What was read of a record that goes on; all others are hashed where they are read.
+        let mut begun = Vec::new();
+        loop {
+            let read = match input.fill_buf() {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let problem = Problem::new("standard input", "cannot read", error);
+                    return Err(Failure::Input(problem));
+                }
+            };
+            let length = read.len();
+            if length == 0 {
+                return if begun.is_empty() { Ok(()) } else { self.source(&begun) };
+            }
+            let mut rest = read;
+            while let Some(end) = memchr::memchr(self.end, rest) {
+                if begun.is_empty() {
+                    self.source(&rest[..end])?;
+                } else {
+                    begun.extend_from_slice(&rest[..end]);
+                    self.source(&begun)?;
+                    begun.clear();
+                }
+                rest = &rest[end + 1..];
+            }
+            begun.extend_from_slice(rest);
+            input.consume(length);
+        }
+    }
+
+    fn source(&mut self, source: &[u8]) -> Result<(), Failure> {
+        if source.is_empty() {
+            self.skip(&EmptySource);
+            return Ok(());
+        }
+        let absolute = match self.absolute(source) {
+            Ok(absolute) => absolute,
+            Err(reason) => {
+                let source = PathBuf::from(OsStr::from_bytes(source));
+                let action = "no key: cannot find the working directory";
+                self.skip(&Problem::new(source, action, reason));
+                return Ok(());
+            }
+        };
+        for index in 0..self.tracks.len() {
+            let key = self.tracks[index].suffix.key(&absolute);
+            self.print(key, index, source).map_err(Failure::Output)?;
+        }
+        Ok(())
+    }
+
+    /// Reports a source that has no key; the others are printed.
+    fn skip(&mut self, reason: &impl fmt::Display) {
+        report::complain("error", reason);
+        self.exit = Exit::Error;
+    }
+
+    fn absolute<'s>(&mut self, source: &'s [u8]) -> io::Result<Cow<'s, [u8]>> {
+        let known = &mut self.working_dir;
+        key::absolute(source, || match known {
+            Some(directory) => Ok(directory.clone()),
+            None => Ok(known.insert(key::working_dir(std::env::var_os("PWD").as_deref())?).clone()),
+        })
+    }
+
+    fn print(&mut self, key: Key, track: usize, source: &[u8]) -> io::Result<()> {
+        let Track { quality, audio, .. } = &self.tracks[track];
+        if self.json {
+            let root = self.root.as_deref();
+            return report::json::key(&mut self.out, key, source, quality.as_bytes(), *audio, root);
+        }
+        let escape = self.escape;
+        let text = |out: &mut W, text: &[u8]| {
+            if escape {
+                write!(out, "{}", Escaped::new(OsStr::from_bytes(text)))
+            } else {
+                out.write_all(text)
+            }
+        };
+        if let Some(root) = &self.root {
+            text(&mut self.out, root.join(key.to_string()).as_os_str().as_bytes())?;
+        } else if self.long {
+            self.out.write_all(&key.to_hex())?;
+        } else {
+            let mut record = [self.end; Key::LEN + 1];
+            record[..Key::LEN].copy_from_slice(&key.to_hex());
+            return self.out.write_all(&record);
+        }
+        if self.long {
+            for field in [quality.as_bytes(), audio.to_string().as_bytes(), source] {
+                self.out.write_all(b"\t")?;
+                text(&mut self.out, field)?;
+            }
+        }
+        self.out.write_all(&[self.end])
+    }
+}

@@ -1,0 +1,241 @@
+//! The binary: the command line resolved into the library's terms, the library called, the result handed to
+//! the report, one short file a command.
+//!
+//! Here: what options mean together, the environment, exit statuses. Not here: a decision about an entry (the
+//! library), or a word about one (`report`).
+
+pub mod args;
+#[cfg(test)]
+mod docs;
+mod exit;
+mod report;
+
+mod gc_orphans;
+mod invalidate;
+mod key;
+mod stats;
+mod sweep;
+mod verify;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use clap::Parser;
+use hls_cache::maintain::{self, Notice, Options, Refused};
+use hls_cache::plan::Policy;
+use hls_cache::{Problem, Root};
+
+use self::args::{Cli, Command, Global};
+use self::exit::Exit;
+use self::report::{Report, Screen, live::Live, progress::Bar, terminal::Terminal};
+
+/// Why a command ended without a report.
+#[derive(Debug)]
+pub enum Stop {
+    /// The arguments do not make sense together.
+    Usage(String),
+    /// An argument can hardly mean what it says; the message has what to write instead.
+    Slip(String),
+    /// Another maintainer is at work.
+    Busy(String),
+    /// The cache, or the output, could not be used at all.
+    Failed(Problem),
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Failed(problem)
+    }
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Busy { holders, waited } => Self::Busy(report::busy(&holders, waited)),
+            Refused::Unreadable(problem) => Self::Failed(problem),
+        }
+    }
+}
+
+/// Reads the command line and runs the command; the answer is how the process ends.
+pub fn main(now: SystemTime) -> Exit {
+    match Cli::try_parse() {
+        Ok(cli) => run(cli, now),
+        Err(error) => report::usage_error(&error),
+    }
+}
+
+/// Runs the command and says on standard error what stopped it, if anything did.
+fn run(cli: Cli, now: SystemTime) -> Exit {
+    let Cli { mut global, command } = cli;
+    let name = match &command {
+        Command::Key(_) => "key",
+        Command::Verify(_) => "verify",
+        Command::Sweep(_) => "sweep",
+        Command::Stats(_) => "stats",
+        Command::GcOrphans(_) => "gc-orphans",
+        Command::Invalidate(_) => "invalidate",
+    };
+    let resolved = resolve(&mut global);
+    let context = Context { global: &global, command: name, now };
+    let result = resolved.and_then(|()| match command {
+        Command::Key(args) => key::run(&context, &args),
+        Command::Verify(args) => verify::run(&context, args),
+        Command::Sweep(args) => sweep::run(&context, args),
+        Command::Stats(args) => stats::run(&context, &args),
+        Command::GcOrphans(args) => gc_orphans::run(&context, &args),
+        Command::Invalidate(args) => invalidate::run(&context, args),
+    });
+    match result {
+        Ok(exit) => exit,
+        Err(Stop::Usage(message)) => {
+            report::complain("error", &format!("{message}; see 'hls-cache {name} --help'"));
+            Exit::Usage
+        }
+        Err(Stop::Slip(message)) => {
+            report::complain("error", &message);
+            Exit::Usage
+        }
+        Err(Stop::Busy(message)) => {
+            report::complain("error", &message);
+            Exit::Busy
+        }
+        Err(Stop::Failed(problem)) => {
+            report::complain("error", &problem);
+            // The key command prints an object a line, and this is none of its lines.
+            if global.json && name != "key" {
+                let root = global.root.as_deref().unwrap_or_default();
+                let _ =
+                    report::print(|out| report::json::failure(out, name, root.as_ref(), &problem));
+            }
+            Exit::Error
+        }
+    }
+}
+
+/// What clap does not tell: it compares options on one side of the command only, and an empty `--root`
+/// is an error where an empty variable is as good as none.
+fn resolve(global: &mut Global) -> Result<(), Stop> {
+    if global.quiet && global.verbose {
+        return Err(Stop::Usage("-q and -v exclude each other".into()));
+    }
+    if global.root.as_ref().is_some_and(|root| root.is_empty()) {
+        return Err(Stop::Usage("--root is empty: name the cache's directory".into()));
+    }
+    if global.root.is_none() {
+        global.root = std::env::var_os("HLS_CACHE_ROOT").filter(|root| !root.is_empty());
+    }
+    Ok(())
+}
+
+/// What every command needs to know.
+pub struct Context<'a> {
+    global: &'a Global,
+    command: &'static str,
+    now: SystemTime,
+}
+
+impl Context<'_> {
+    fn root_name(&self) -> Result<&OsString, Stop> {
+        self.global.root.as_ref().ok_or_else(|| {
+            Stop::Usage("no cache named: give --root DIR or set HLS_CACHE_ROOT".into())
+        })
+    }
+
+    fn open_root(&self) -> Result<Root, Stop> {
+        Ok(Root::open(self.root_name()?)?)
+    }
+
+    fn progress(&self) -> Bar {
+        Bar::new(self.global.quiet)
+    }
+
+    fn screen<'a>(&self, root: &'a Root) -> Screen<'a> {
+        let terminal = Terminal::of(&io::stdout());
+        Screen { root: root.path(), verbose: self.global.verbose, terminal }
+    }
+
+    /// For a run that says what it does as it does it, in the report for people.
+    fn live<'a>(&self, root: &'a Root) -> Live<'a> {
+        let Global { json, quiet, .. } = *self.global;
+        Live::new(self.progress(), (!json && !quiet).then(|| self.screen(root)))
+    }
+
+    /// Prints the report in the form that was asked for, its warnings and problems on standard error,
+    /// and says how the run ended. `said` is what came of printing live.
+    fn finish(
+        &self,
+        root: &Root,
+        report: &impl Report,
+        said: io::Result<()>,
+    ) -> Result<Exit, Stop> {
+        let Global { json, quiet, verbose, .. } = *self.global;
+        let exit = complain(root, report);
+        if quiet
+            && !json
+            && let Some(finding) = report.finding()
+        {
+            report::complain("warning", &finding);
+        }
+        let printed = report::print(|out| {
+            if json {
+                report::json::object(out, self.command, root, report, verbose)
+            } else if quiet {
+                Ok(())
+            } else {
+                report.human(out, &self.screen(root))
+            }
+        });
+        said.and(printed).map_err(output_failed)?;
+        Ok(exit)
+    }
+}
+
+/// Prints the report's warnings and problems on standard error, and says how the run ended.
+fn complain(root: &Root, report: &impl Report) -> Exit {
+    for warning in report.warnings() {
+        report::complain("warning", &warning);
+    }
+    let problems = report.problems(root.path());
+    for problem in &problems {
+        report::complain("error", problem);
+    }
+    let errors = if problems.is_empty() { Exit::Done } else { Exit::Error };
+    let finding = if report.has_finding() { Exit::Finding } else { Exit::Done };
+    errors.max(finding)
+}
+
+/// Runs one of the three policies that remove.
+fn maintain(
+    context: &Context<'_>,
+    policy: &Policy,
+    options: Options,
+    notices: Vec<Notice>,
+) -> Result<Exit, Stop> {
+    let root = context.open_root()?;
+    let live = context.live(&root);
+    let mut outcome = maintain::run(&root, policy, options, context.now, &live)?;
+    outcome.notices.splice(0..0, notices);
+    context.finish(&root, &outcome, live.said())
+}
+
+fn output_failed(error: io::Error) -> Stop {
+    Stop::Failed(Problem::new("standard output", "cannot write", error))
+}
+
+/// The value of an environment variable; an empty one is unset.
+fn environment<T: FromStr<Err: fmt::Display>>(name: &str) -> Result<Option<T>, Stop> {
+    let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let text = value.to_string_lossy();
+    match text.parse() {
+        Ok(value) => Ok(Some(value)),
+        Err(reason) => {
+            Err(Stop::Usage(format!("invalid {name} '{}': {reason}", text.escape_debug())))
+        }
+    }
+}

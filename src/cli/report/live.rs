@@ -1,0 +1,77 @@
+//! What a run says while it is at work: on standard output each line of the report as soon as it is so,
+//! and on a terminal how far it is.
+
+use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use hls_cache::locks::Holder;
+use hls_cache::maintain::{Decision, Observer, Outcome, Verdict};
+use hls_cache::progress::{Progress, Task};
+
+use super::progress::Bar;
+use super::{Screen, outcome, verification};
+
+/// The lines, between which the bar of a task may be on the screen.
+pub struct Live<'a> {
+    bar: Bar,
+    /// `None` where nothing is to be printed before the end.
+    screen: Option<Screen<'a>>,
+    /// Why the first line that could not be printed could not. None is tried after it, and the run goes
+    /// on: what it was asked for does not depend on who reads along.
+    failure: OnceLock<io::Error>,
+}
+
+impl<'a> Live<'a> {
+    pub fn new(bar: Bar, screen: Option<Screen<'a>>) -> Self {
+        Self { bar, screen, failure: OnceLock::new() }
+    }
+
+    /// Whether all lines were printed; that a reader has closed standard output is no error.
+    pub fn said(self) -> io::Result<()> {
+        match self.failure.into_inner() {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn print(&self, line: impl FnOnce(&Screen<'_>) -> Option<String>) {
+        let screen = self.screen.as_ref().filter(|_| self.failure.get().is_none());
+        let Some(line) = screen.and_then(line) else { return };
+        let print = || {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{line}").and_then(|()| out.flush())
+        };
+        if let Err(error) = self.bar.suspend(print) {
+            let _ = self.failure.set(error);
+        }
+    }
+}
+
+impl Progress for Live<'_> {
+    fn start(&self, task: Task, total: usize) {
+        self.bar.start(task, total);
+    }
+
+    fn step(&self) {
+        self.bar.step();
+    }
+
+    fn finish(&self) {
+        self.bar.finish();
+    }
+}
+
+impl Observer for Live<'_> {
+    fn waiting(&self, holders: &[Holder], patience: Duration) {
+        self.bar.waiting(holders, patience);
+    }
+
+    fn decided(&self, so_far: &Outcome, decision: &Decision) {
+        self.print(|screen| outcome::line(so_far, decision, screen));
+    }
+
+    fn judged(&self, verdict: &Verdict) {
+        self.print(|screen| verification::line(verdict, screen));
+    }
+}

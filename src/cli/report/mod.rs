@@ -1,0 +1,142 @@
+//! Results as text, JSON and metrics: the only code that prints.
+#![allow(clippy::print_stderr, reason = "this is where diagnostics are printed")]
+
+mod account;
+mod draw;
+pub mod histogram;
+pub mod json;
+pub mod live;
+mod notice;
+pub mod outcome;
+pub mod progress;
+pub mod prometheus;
+pub mod stats;
+pub mod terminal;
+pub mod verification;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use hls_cache::locks::Holder;
+use hls_cache::{Escaped, Problem};
+use serde_json::{Map, Value};
+
+use self::terminal::Terminal;
+use crate::cli::exit::Exit;
+
+/// A result that can be shown.
+pub trait Report {
+    /// What the user should know.
+    fn warnings(&self) -> Vec<String>;
+    /// What could not be read, locked or removed in the cache at `root`.
+    fn problems(&self, root: &Path) -> Vec<Problem>;
+    /// Whether a run without problems still ends with 3.
+    fn has_finding(&self) -> bool;
+    /// What makes a run end with 3, in a line, where only the report for people says it: for those who
+    /// asked for none, and would learn no more than a number.
+    fn finding(&self) -> Option<String>;
+    /// The command's own fields of the JSON object; `verbose` lists what nothing happened to, too.
+    fn json(&self, verbose: bool) -> Map<String, Value>;
+    /// For people, what was not said [`live`].
+    fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()>;
+}
+
+/// What a report for people is about, and who reads it.
+pub struct Screen<'a> {
+    /// The cache.
+    pub root: &'a Path,
+    /// Whether to show what nothing happened to, too.
+    pub verbose: bool,
+    /// What may be drawn.
+    pub terminal: Terminal,
+}
+
+/// Says something on standard error, which may be closed; on one line, whatever it quotes.
+pub fn complain(kind: &str, what: &impl fmt::Display) {
+    let what = what.to_string();
+    let _ = writeln!(io::stderr(), "{kind}: {}", Escaped::new(&what));
+}
+
+/// Prints what clap has to say instead of a command line to carry out: a mistake, or the help that was
+/// asked for. clap quotes arguments as they are, and `ls | xargs hls-cache verify` hands over whatever
+/// names there are.
+pub fn usage_error(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        return match quietly_closed(error.print().and_then(|()| io::stdout().flush())) {
+            Ok(()) => Exit::Done,
+            Err(reason) => {
+                complain("error", &Problem::new("standard output", "cannot write", reason));
+                Exit::Error
+            }
+        };
+    }
+    let is_hostile = |arg: OsString| *Escaped::new(&arg).to_string() != *arg;
+    if std::env::args_os().any(is_hostile) {
+        for line in error.to_string().lines() {
+            let _ = writeln!(io::stderr(), "{}", Escaped::new(line));
+        }
+    } else {
+        let _ = error.print();
+    }
+    Exit::Usage
+}
+
+/// Prints to standard output. That a reader has closed it is no error: the work is done.
+pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    quietly_closed(write(&mut out).and_then(|()| out.flush()))
+}
+
+fn quietly_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// A time span in its two largest units, as in `3d 4h`; exact spans are JSON's business.
+pub fn human_span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m"),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+/// For whom a run waits, and how long.
+fn waiting(holders: &[Holder], patience: Duration) -> String {
+    let patience = humantime::format_duration(patience);
+    match name_all(holders) {
+        Some(names) => {
+            format!("waiting up to {patience} for {names}, which holds the maintenance lock")
+        }
+        None => format!("waiting up to {patience} for another maintainer"),
+    }
+}
+
+/// Why a run did not begin: another maintainer is at work.
+pub fn busy(holders: &[Holder], waited: Duration) -> String {
+    let whom = name_all(holders).map(|names| format!(": {names}")).unwrap_or_default();
+    if waited.is_zero() {
+        format!("another maintainer is at work in this cache{whom}; --wait DUR waits for it")
+    } else {
+        let waited = humantime::format_duration(waited);
+        format!("waited {waited}, but another maintainer is still at work in this cache{whom}")
+    }
+}
+
+fn name_all(holders: &[Holder]) -> Option<String> {
+    let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| names.join(" and "))
+}
+
+/// `1 entry`, `2 entries`.
+pub fn count_entries(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "entry" } else { "entries" })
+}

@@ -1,0 +1,226 @@
+//! What the user should know, and what failed, in sentences.
+
+use std::io;
+use std::path::Path;
+
+use hls_cache::cache::{CacheNotice, PinState};
+use hls_cache::maintain::{Decision, Notice, Outcome};
+use hls_cache::plan::Denied;
+use hls_cache::plan::{A_FILM, EndedEarly, Fate, Protection, Shortage, Unmet};
+use hls_cache::units::human_size;
+use hls_cache::{Escaped, Problem};
+use rustix::io::Errno;
+
+use super::account;
+
+/// The sentence for a notice that has the same words in every command.
+pub fn sentence(notice: &Notice) -> String {
+    match notice {
+        Notice::NoMaintenanceLock(problem) => {
+            format!("going on without the maintenance lock: {problem}")
+        }
+        Notice::NotLogged(problem) => problem.to_string(),
+        Notice::Cache(notice) => of_cache(notice),
+        Notice::UnseenUse(count) => unseen_use(*count, ["removed entry", "removed entries"]),
+        Notice::Caller(text) => text.clone(),
+        Notice::Unmet(unmet) => format!("{} is not met", option(*unmet)),
+    }
+}
+
+/// The sentence for what was found of the cache as a whole.
+pub fn of_cache(notice: &CacheNotice) -> String {
+    match notice {
+        CacheNotice::Mounted(path) => {
+            format!("{}: skipped: something is mounted on or under it", Escaped::new(path))
+        }
+        CacheNotice::FutureTimes(1) => {
+            "1 entry has a time in the future and counts as used just now: check the clocks".into()
+        }
+        CacheNotice::FutureTimes(count) => format!(
+            "{count} entries have times in the future and count as used just now: check the clocks"
+        ),
+        CacheNotice::NoEntries { root, name } => format!(
+            "{}: no entries, but other names ({}): is this the cache, and is its disk mounted?",
+            Escaped::new(root),
+            Escaped::new(name)
+        ),
+    }
+}
+
+/// The sentence for a notice of a run that removes, with what the run knows about it.
+pub fn of_outcome(notice: &Notice, outcome: &Outcome) -> String {
+    match notice {
+        Notice::UnseenUse(count) if outcome.dry_run => {
+            unseen_use(*count, ["entry to remove", "entries to remove"])
+        }
+        Notice::Unmet(unmet) => unmet_sentence(*unmet, outcome),
+        notice => sentence(notice),
+    }
+}
+
+fn unseen_use(count: u64, [one, many]: [&str; 2]) -> String {
+    let hours = A_FILM.as_secs() / 3600;
+    let (what, daemon, it) = match count {
+        1 => (format!("1 {one} was"), "its", "it"),
+        _ => (format!("{count} {many} were"), "their", "them"),
+    };
+    format!(
+        "{what} used in the last {hours}h; {daemon} daemon takes no locks, so someone may be watching \
+         {it}. Add --keep-recent or --min-age"
+    )
+}
+
+fn option(unmet: Unmet) -> String {
+    match unmet {
+        Unmet::MaxSize { limit, .. } => format!("--max-size {}", human_size(limit)),
+        Unmet::MaxEntries { limit } => format!("--max-entries {limit}"),
+        Unmet::MinFree(Shortage { target, .. }) => format!("--min-free {}", human_size(target)),
+    }
+}
+
+/// By how much a limit is still exceeded, and what stands in the way.
+fn unmet_sentence(unmet: Unmet, outcome: &Outcome) -> String {
+    let (is, remain) =
+        if outcome.dry_run { ("would not be", "would remain") } else { ("is not", "remain") };
+    let mut text = format!("{} {is} met", option(unmet));
+    match unmet {
+        Unmet::MaxSize { .. } => {
+            text += &format!(": {} {remain}", human_size(outcome.after.bytes));
+        }
+        Unmet::MaxEntries { .. } => text += &format!(": {} {remain}", outcome.after.entries),
+        Unmet::MinFree(shortage) => text += &shortage_figures(shortage),
+    }
+    text += &in_the_way(outcome);
+    match unmet {
+        Unmet::MaxSize { hopeless: true, .. } => {
+            text += "; entries in use or being encoded already exceed it, so nothing was evicted \
+                     (--best-effort evicts what is possible)";
+        }
+        Unmet::MinFree(Shortage { ended: Some(EndedEarly::NothingComesBack), .. }) => {
+            text += "; stopped, because less than half of what was evicted came back: snapshots, \
+                     reflinks or hard links hold it";
+        }
+        Unmet::MinFree(Shortage { ended: Some(EndedEarly::MinBudget), .. }) => {
+            text += "; stopped at --min-budget: something else fills the disk";
+        }
+        _ => {}
+    }
+    text
+}
+
+fn shortage_figures(shortage: Shortage) -> String {
+    let Shortage { available, needed, freed, evictable, .. } = shortage;
+    format!(
+        ": {} free; needed {}, freed {}, could still go {}",
+        human_size(available),
+        human_size(needed),
+        human_size(freed),
+        human_size(evictable)
+    )
+}
+
+fn in_the_way(outcome: &Outcome) -> String {
+    let mut parts = Vec::new();
+    for protection in Protection::ALL {
+        let kept: Vec<&Decision> = outcome
+            .decisions
+            .iter()
+            .filter(|d| d.fate.is_turn() && d.fate.protection() == Some(protection))
+            .collect();
+        if !kept.is_empty() {
+            parts.push(format!(
+                "{} {} ({})",
+                kept.len(),
+                account::of_protection(protection),
+                name_some(&kept)
+            ));
+        }
+    }
+    if parts.is_empty() { String::new() } else { format!("; kept: {}", parts.join(", ")) }
+}
+
+/// The first few keys, with who holds them.
+fn name_some(decisions: &[&Decision]) -> String {
+    /// As many as fit a line of a terminal with the rest of the warning.
+    const NAMED: usize = 3;
+    let mut names: Vec<String> = decisions
+        .iter()
+        .take(NAMED)
+        .map(|decision| match decision.entry.as_ref().map(|entry| &entry.pin) {
+            Some(PinState::Held(holders)) => {
+                format!("{}{}", decision.key, account::by_whom(holders))
+            }
+            _ => decision.key.to_string(),
+        })
+        .collect();
+    if decisions.len() > NAMED {
+        names.push(format!("{} more", decisions.len() - NAMED));
+    }
+    names.join(", ")
+}
+
+/// What failed for entries, each failure once; that this user may not delete is one line for all, with
+/// the remedy.
+pub fn failures<'a>(
+    root: &Path,
+    fates: impl Iterator<Item = &'a Fate>,
+    trash: &[Denied],
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut denied: Vec<&Denied> = Vec::new();
+    for fate in fates {
+        match fate {
+            Fate::Failed(problem) => problems.push(problem.clone()),
+            Fate::Denied(reason) => denied.push(reason),
+            _ => {}
+        }
+    }
+    problems.extend(denials(root, denied, ["entry", "entries"]));
+    problems.extend(denials(root, trash.iter().collect(), ["leftover", "leftovers"]));
+    problems
+}
+
+/// `57 entries cannot be deleted (first: …). You are nobody, the cache is root's: …`; a line for each
+/// errno, since each has its own remedy.
+fn denials(root: &Path, mut denied: Vec<&Denied>, what: [&str; 2]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    while let Some(first) = denied.first().copied() {
+        let (same, others): (Vec<_>, Vec<_>) =
+            denied.into_iter().partition(|other| other.reason == first.reason);
+        let reason = io::Error::from(first.reason);
+        let place = Escaped::new(&first.place);
+        let count = match same.len() {
+            1 => format!("1 {} cannot be deleted ({place}: {reason})", what[0]),
+            count => format!("{count} {} cannot be deleted (first: {place}: {reason})", what[1]),
+        };
+        let message = format!("{count}. {}", remedy(first));
+        problems.push(Problem { path: root.to_owned(), message });
+        denied = others;
+    }
+    problems
+}
+
+fn remedy(denied: &Denied) -> String {
+    match denied.reason {
+        Errno::ACCESS => {
+            let you = user_name(rustix::process::geteuid().as_raw());
+            let owner = user_name(denied.owner);
+            format!("You are {you}, the cache is {owner}'s: run as root or as the daemon's user")
+        }
+        Errno::ROFS => {
+            "Its disk or snapshot is read-only: remount it, or delete the snapshot".into()
+        }
+        _ => "It is immutable, append-only or in a sticky directory: see lsattr and ls -ld".into(),
+    }
+}
+
+/// The name of a user as /etc/passwd has it, else the number.
+fn user_name(uid: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("uid {uid}"))
+}

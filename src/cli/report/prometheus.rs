@@ -1,0 +1,209 @@
+//! Metrics in Prometheus' text format, on a stream or in a file of `node_exporter`'s textfile collector.
+
+use std::fmt::Display;
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+use std::time::SystemTime;
+
+use hls_cache::cache::events::EventKind;
+use hls_cache::plan::Totals;
+use hls_cache::stats::Stats;
+use hls_cache::units::age;
+use hls_cache::{Escaped, Problem};
+
+/// Prints the metrics. Every sample has the root as a label: two caches of one host, each with a file
+/// in the collector's directory, would otherwise be one metric with two values, which it refuses.
+pub fn write(
+    out: &mut dyn Write,
+    root: &Path,
+    stats: &Stats,
+    limit: Option<u64>,
+    now: SystemTime,
+) -> io::Result<()> {
+    let mut metrics = Metrics { out, root: label_value(&Escaped::new(root).to_string()) };
+    let kinds = [("sealed", stats.sealed), ("partial", stats.partial)];
+    let by_state =
+        |of: fn(Totals) -> u64| kinds.map(|(state, totals)| ("state", state, of(totals)));
+    metrics.labelled("entries", "gauge", "Entries.", &by_state(|totals| totals.entries))?;
+    metrics.labelled(
+        "bytes",
+        "gauge",
+        "Sum of the sizes of all files of entries.",
+        &by_state(|totals| totals.bytes),
+    )?;
+    metrics.labelled(
+        "allocated_bytes",
+        "gauge",
+        "What the entries occupy on disk.",
+        &by_state(|totals| totals.allocated_bytes),
+    )?;
+    metrics.gauge("files", "Files in entries.", Some(stats.files))?;
+    for (name, what, totals) in [
+        ("pinned", "entries that a process has pinned", stats.pinned),
+        ("writing", "partial entries written to lately and not pinned", stats.writing),
+        ("trash", "removed entries that are not deleted yet", stats.trash),
+    ] {
+        let count = format!("Number of {what}.");
+        metrics.gauge(&format!("{name}_entries"), &count, Some(totals.entries))?;
+        metrics.gauge(
+            &format!("{name}_bytes"),
+            &format!("Bytes of {what}."),
+            Some(totals.bytes),
+        )?;
+    }
+    metrics.gauge(
+        "foreign",
+        "Names in the root that are not the cache's.",
+        Some(stats.foreign.len()),
+    )?;
+    metrics.gauge("limit_bytes", "Budget given to stats as --max-size.", limit)?;
+    let ago = |time: Option<SystemTime>| time.map(|time| age(now, time).as_secs());
+    metrics.gauge(
+        "oldest_use_age_seconds",
+        "Time since the last use of the least recently used entry.",
+        ago(stats.oldest_used()),
+    )?;
+    metrics.gauge(
+        "newest_use_age_seconds",
+        "Time since the last use of the most recently used entry.",
+        ago(stats.newest_used()),
+    )?;
+
+    let events = &stats.events;
+    let (hits, misses) = (events.all.map(|all| all.hits), events.all.map(|all| all.misses));
+    metrics.counter("hits_total", "Hits in the event log.", hits)?;
+    metrics.counter("misses_total", "Misses in the event log.", misses)?;
+    let removals = EventKind::REMOVALS.map(EventKind::code);
+    let by_event = |of: &dyn Fn(usize) -> u64| {
+        std::array::from_fn::<_, 3, _>(|index| ("event", removals[index], of(index)))
+    };
+    metrics.labelled(
+        "removals_total",
+        "counter",
+        "Removals in the event log.",
+        &by_event(&|index| events.removals[index].count),
+    )?;
+    metrics.labelled(
+        "removed_bytes_total",
+        "counter",
+        "Bytes of the removals in the event log.",
+        &by_event(&|index| events.removals[index].bytes),
+    )?;
+    metrics.gauge(
+        "last_removal_timestamp_seconds",
+        "When the last removal in the event log was.",
+        events.last_removal,
+    )?;
+    metrics.counter(
+        "events_skipped_total",
+        "Lines of the event log that do not parse.",
+        Some(events.skipped),
+    )?;
+    metrics.gauge(
+        "scan_errors",
+        "What could not be read on this scan; it counts in no other metric.",
+        Some(stats.problems.len()),
+    )?;
+    metrics.gauge(
+        "unreadable_entries",
+        "Entries that could not be read.",
+        Some(stats.unreadable),
+    )?;
+    metrics.gauge("mounted_entries", "Entries skipped for a mount in them.", Some(stats.mounted))
+}
+
+struct Metrics<'a> {
+    out: &'a mut dyn Write,
+    root: String,
+}
+
+impl Metrics<'_> {
+    /// A gauge, absent when it is not known.
+    fn gauge(&mut self, name: &str, help: &str, value: Option<impl Display>) -> io::Result<()> {
+        self.single(name, "gauge", help, value)
+    }
+
+    /// A counter; that the event log was removed looks like any restart of one.
+    fn counter(&mut self, name: &str, help: &str, value: Option<u64>) -> io::Result<()> {
+        self.single(name, "counter", help, value)
+    }
+
+    fn single(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        value: Option<impl Display>,
+    ) -> io::Result<()> {
+        let Some(value) = value else { return Ok(()) };
+        self.declare(name, kind, help)?;
+        writeln!(self.out, "hls_cache_{name}{{root=\"{}\"}} {value}", self.root)
+    }
+
+    fn labelled(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        samples: &[(&str, &str, u64)],
+    ) -> io::Result<()> {
+        self.declare(name, kind, help)?;
+        for (label, value, sample) in samples {
+            let root = &self.root;
+            writeln!(self.out, "hls_cache_{name}{{root=\"{root}\",{label}=\"{value}\"}} {sample}")?;
+        }
+        Ok(())
+    }
+
+    fn declare(&mut self, name: &str, kind: &str, help: &str) -> io::Result<()> {
+        writeln!(self.out, "# HELP hls_cache_{name} {help}")?;
+        writeln!(self.out, "# TYPE hls_cache_{name} {kind}")
+    }
+}
+
+/// The format's own escapes; a line break is none here, [`Escaped`] leaves no control characters.
+fn label_value(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+/// Replaces `file` by the metrics: written beside it and renamed, so that a reader sees the old or the
+/// new ones, and a failure leaves the old. A symlink of that name is replaced, never followed.
+pub fn replace(file: &Path, metrics: &[u8]) -> Result<(), Problem> {
+    let failed = |reason: io::Error| Problem::new(file, "cannot write the metrics", reason);
+    if let Some(what) = not_to_be_replaced(file) {
+        return Err(failed(io::Error::other(what)));
+    }
+    let directory = match file.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Err(failed(io::ErrorKind::IsADirectory.into())),
+    };
+    // No `.prom` at the end: the collector must not read it while it is half.
+    let mut beside = tempfile::Builder::new()
+        .prefix(".hls-cache.")
+        .suffix(".tmp")
+        .tempfile_in(directory)
+        .map_err(failed)?;
+    beside.write_all(metrics).map_err(failed)?;
+    // Whatever the umask of root's cron: node_exporter is another user.
+    beside.as_file().set_permissions(Permissions::from_mode(0o644)).map_err(failed)?;
+    // A disk that has no room says so now rather than after the rename.
+    beside.as_file().sync_all().map_err(failed)?;
+    beside.persist(file).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// Renaming onto `/dev/null` or `/dev/stdout` would take them from everybody else.
+fn not_to_be_replaced(file: &Path) -> Option<&'static str> {
+    let special = |kind: fs::FileType| {
+        kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket()
+    };
+    if fs::metadata(file).is_ok_and(|found| special(found.file_type()))
+        || fs::read_link(file).is_ok_and(|target| target.starts_with("/proc"))
+    {
+        return Some("it is not a regular file; --prometheus prints the metrics");
+    }
+    None
+}

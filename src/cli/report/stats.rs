@@ -1,0 +1,400 @@
+//! What is in the cache.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::SystemTime;
+
+use hls_cache::cache::events::HitRate;
+use hls_cache::cache::{Entry, PinState};
+use hls_cache::locks::Holder;
+use hls_cache::plan::{Protection, Shield, Totals, is_hopeless, is_perhaps_watched};
+use hls_cache::root::Space;
+use hls_cache::stats::Stats;
+use hls_cache::units::{age, human_size};
+use hls_cache::{Escaped, Problem};
+use serde_json::{Map, Value, json};
+
+use super::draw::{Align, Cell, Table, gauge, list_some};
+use super::histogram::Histogram;
+use super::terminal::Colour;
+use super::{Report, Screen, human_span, json as js, notice};
+use crate::cli::args::Sort;
+
+/// The cache, and what of it is asked for.
+pub struct StatsReport {
+    /// What is there.
+    pub stats: Stats,
+    /// What ages are counted from.
+    pub now: SystemTime,
+    /// The budget it is compared with.
+    pub limit: Option<u64>,
+    /// Whether the entries are listed.
+    pub list: bool,
+    /// The entries by age and size.
+    pub histogram: Option<Histogram>,
+}
+
+impl StatsReport {
+    /// Puts the entries in order.
+    pub fn sort(&mut self, order: Sort) {
+        let entries = &mut self.stats.entries;
+        match order {
+            Sort::Key => entries.sort_by_key(|entry| entry.key),
+            Sort::Used => entries.sort_by_key(|entry| (entry.last_used, entry.key)),
+            Sort::Size => entries.sort_by_key(|entry| (Reverse(entry.bytes), entry.key)),
+        }
+    }
+}
+
+impl Report for StatsReport {
+    fn warnings(&self) -> Vec<String> {
+        self.stats.notices.iter().map(notice::of_cache).collect()
+    }
+
+    fn problems(&self, _: &Path) -> Vec<Problem> {
+        self.stats.problems.clone()
+    }
+
+    fn has_finding(&self) -> bool {
+        false
+    }
+
+    fn finding(&self) -> Option<String> {
+        None
+    }
+
+    fn json(&self, _: bool) -> Map<String, Value> {
+        let stats = &self.stats;
+        let mut object = Map::new();
+        let mut put = |name: &str, value: Value| drop(object.insert(name.into(), value));
+        put("entries", stats.totals.entries.into());
+        put("sealed", stats.sealed.entries.into());
+        put("partial", stats.partial.entries.into());
+        put("files", stats.files.into());
+        put("bytes", stats.totals.bytes.into());
+        put("allocated_bytes", stats.totals.allocated_bytes.into());
+        put("pinned", js::tally(stats.pinned));
+        put("writing", js::tally(stats.writing));
+        put("limit_bytes", self.limit.into());
+        put("trash", js::tally(stats.trash));
+        put("foreign", stats.foreign.len().into());
+        put("oldest_used", js::time(stats.oldest_used()));
+        put("newest_used", js::time(stats.newest_used()));
+        let all = stats.events.all;
+        put("hits", all.map(|rate| rate.hits).into());
+        put("misses", all.map(|rate| rate.misses).into());
+        put("hit_rate_percent", all.and_then(HitRate::percent).into());
+        let recent = stats.events.last_24h;
+        put(
+            "last_24h",
+            json!({
+                "hits": recent.map(|rate| rate.hits),
+                "misses": recent.map(|rate| rate.misses),
+                "hit_rate_percent": recent.and_then(HitRate::percent),
+            }),
+        );
+        put("events_skipped", stats.events.skipped.into());
+        if let Some(histogram) = &self.histogram {
+            put("histogram", histogram.json());
+        }
+        if self.list {
+            put("list", stats.entries.iter().map(list_item).collect());
+        }
+        object
+    }
+
+    /// The summary comes last: after a long list it is what is still on the screen.
+    fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
+        let terminal = screen.terminal;
+        let is_empty = self.stats.entries.is_empty();
+        if self.list && !is_empty {
+            let table = entry_table(&self.stats.entries, self.now, screen);
+            table.lines(terminal).try_for_each(|line| writeln!(out, "{line}"))?;
+            writeln!(out)?;
+        }
+        if let Some(histogram) = self.histogram.as_ref().filter(|_| !is_empty) {
+            histogram.human(out, terminal)?;
+            writeln!(out)?;
+        }
+        let root = Escaped::new(screen.root).to_string();
+        writeln!(out, "{}", terminal.paint(Colour::Bold, &root))?;
+        if is_empty {
+            writeln!(
+                out,
+                "No entries. An entry is a directory in there whose name is 16 digits 0-9 a-f,\n\
+                 as 'hls-cache key' prints them."
+            )?;
+        }
+        writeln!(out)?;
+        let table = self.summary_table(screen);
+        table.lines(terminal).try_for_each(|line| writeln!(out, "{line}"))?;
+        writeln!(out)?;
+        for (name, fact) in self.facts(screen) {
+            writeln!(out, "{}{fact}", terminal.paint(Colour::Dim, &format!("{name:<11}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether an entry can go, and what keeps it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold<'a> {
+    None,
+    /// By these, as far as they are known.
+    InUse(&'a [Holder]),
+    Writing,
+    /// Its pin could not be asked.
+    Unknown,
+}
+
+impl<'a> Hold<'a> {
+    fn of(entry: &'a Entry, now: SystemTime) -> Self {
+        match (Shield::default().protection(entry, now), &entry.pin) {
+            (Some(Protection::Error), _) => Self::Unknown,
+            (Some(Protection::Pinned), PinState::Held(holders)) => Self::InUse(holders),
+            (Some(Protection::Writing), _) => Self::Writing,
+            _ => Self::None,
+        }
+    }
+
+    /// In words, for a column so wide; nothing is made up about who it is.
+    fn describe(self, width: Option<usize>) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::InUse([]) => "in use".into(),
+            Self::InUse(holders) => {
+                let by = "used by ";
+                let width = width.map(|width| width.saturating_sub(by.len()));
+                by.to_owned() + &list_some(holders.iter(), width)
+            }
+            Self::Writing => "being written".into(),
+            Self::Unknown => "not known".into(),
+        }
+    }
+}
+
+fn entry_table(entries: &[Entry], now: SystemTime, screen: &Screen<'_>) -> Table<6> {
+    let mut table = Table::new([
+        ("key", Align::Left),
+        ("state", Align::Left),
+        ("size", Align::Right),
+        ("unused for", Align::Right),
+        ("files", Align::Right),
+        ("why it stays", Align::Left),
+    ]);
+    for entry in entries {
+        table.row([
+            entry.key.to_string().into(),
+            entry.state.code().into(),
+            human_size(entry.bytes).into(),
+            human_span(age(now, entry.last_used)).into(),
+            entry.files.to_string().into(),
+            Cell::default(),
+        ]);
+    }
+    table.fill_last(screen.terminal.width, entries, |entry, room| {
+        let width = screen.terminal.is_watched.then_some(room);
+        Cell::painted(Colour::Caution, Hold::of(entry, now).describe(width))
+    });
+    table
+}
+
+impl StatsReport {
+    /// What is there, what can go, what cannot and why, and what is no entry.
+    fn summary_table(&self, screen: &Screen<'_>) -> Table<4> {
+        let (stats, now) = (&self.stats, self.now);
+        let held = |is: &dyn Fn(Hold<'_>) -> bool| {
+            Totals::of(stats.entries.iter().filter(|entry| is(Hold::of(entry, now))))
+        };
+        let mut table = Table::new([
+            ("", Align::Left),
+            ("entries", Align::Right),
+            ("size", Align::Right),
+            ("", Align::Left),
+        ]);
+        let files = if stats.files == 1 { "file" } else { "files" };
+        let on_disk = human_size(stats.totals.allocated_bytes);
+        let on_disk = format!("{} {files}, {on_disk} on disk", stats.files);
+        table.row(tally("all", Colour::Bold, stats.totals, on_disk));
+        table.row(tally("sealed", Colour::Plain, stats.sealed, ""));
+        table.row(tally("partial", Colour::Plain, stats.partial, ""));
+        table.gap();
+        let can_go = held(&|hold| hold == Hold::None);
+        table.row(tally("can go", Colour::Good, can_go, self.perhaps_watched(now)));
+        let width = screen.terminal.is_watched.then_some(screen.terminal.width);
+        let by = self.holders(width.map(|width| width.saturating_sub(NOTE_COLUMN)));
+        table.row(tally("in use", Colour::Caution, stats.pinned, by));
+        let lately = "partial, written to within 10m";
+        table.row(tally("being written", Colour::Caution, stats.writing, lately));
+        let unknown = held(&|hold| hold == Hold::Unknown);
+        if unknown.entries > 0 {
+            table.row(tally("not known", Colour::Bad, unknown, "see the errors"));
+        }
+        table.gap();
+        table.row(tally("trash", Colour::Caution, stats.trash, "removed; sweep deletes the rest"));
+        table.row(count(
+            "foreign",
+            Colour::Plain,
+            stats.foreign.len() as u64,
+            "not the cache's, never touched",
+        ));
+        if stats.unreadable > 0 {
+            table.row(count("unreadable", Colour::Bad, stats.unreadable, "see the errors"));
+        }
+        if stats.mounted > 0 {
+            table.row(count("mounted", Colour::Bad, stats.mounted, "see the warnings"));
+        }
+        table
+    }
+
+    /// Those who take no locks cannot be seen.
+    fn perhaps_watched(&self, now: SystemTime) -> String {
+        let unseen =
+            self.stats.entries.iter().filter(|entry| {
+                Hold::of(entry, now) == Hold::None && is_perhaps_watched(entry, now)
+            });
+        match unseen.count() {
+            0 => String::new(),
+            count => format!("{count} used within 4h, perhaps being watched"),
+        }
+    }
+
+    fn holders(&self, width: Option<usize>) -> String {
+        let pins = self.stats.entries.iter().map(|entry| &entry.pin);
+        let holders: BTreeSet<&Holder> = pins
+            .filter_map(|pin| match pin {
+                PinState::Held(holders) => Some(holders),
+                PinState::Free | PinState::Unknown => None,
+            })
+            .flatten()
+            .collect();
+        if holders.is_empty() {
+            return String::new();
+        }
+        format!("by {}", list_some(holders.iter(), width))
+    }
+
+    fn facts(&self, screen: &Screen<'_>) -> Vec<(&'static str, String)> {
+        let (stats, now) = (&self.stats, self.now);
+        let mut facts = vec![("budget", self.budget(screen))];
+        if self.is_stuck() {
+            let said = "in use and being written alone exceed it: sweep would evict nothing";
+            facts.push(("", screen.terminal.paint(Colour::Bad, said)));
+        }
+        if let Some(Space { total, available, .. }) = stats.space {
+            /// In percent: a file system as full is slow, and soon full.
+            const FULL: u64 = 95;
+            let used = total.saturating_sub(available);
+            let share = share(screen, used, total, percent(used, total) > FULL);
+            facts.push(("disk", format!("{share}, {} free", human_size(available))));
+        }
+        if let (Some(oldest), Some(newest)) = (stats.oldest_used(), stats.newest_used()) {
+            let ago = |then| human_span(age(now, then));
+            facts.push((
+                "last used",
+                format!("newest {} ago, oldest {} ago", ago(newest), ago(oldest)),
+            ));
+        }
+        facts.push(("hit rate", self.hit_rates()));
+        match stats.events.skipped {
+            0 => {}
+            1 => facts.push(("event log", "1 line skipped that is no event".into())),
+            lines => facts.push(("event log", format!("{lines} lines skipped that are no events"))),
+        }
+        facts
+    }
+
+    fn budget(&self, screen: &Screen<'_>) -> String {
+        let used = self.stats.totals.bytes;
+        let Some(limit) = self.limit else {
+            return "not given; --max-size SIZE compares with one".into();
+        };
+        let share = share(screen, used, limit, used > limit);
+        if used > limit {
+            format!("{share}, {} over", human_size(used - limit))
+        } else {
+            format!("{share}, {} to spare", human_size(limit - used))
+        }
+    }
+
+    /// Whether `sweep` would give up rather than empty the cache for nothing.
+    fn is_stuck(&self) -> bool {
+        let stuck = self.stats.pinned.bytes.saturating_add(self.stats.writing.bytes);
+        self.limit.is_some_and(|limit| self.stats.totals.bytes > limit && is_hopeless(stuck, limit))
+    }
+
+    fn hit_rates(&self) -> String {
+        let events = &self.stats.events;
+        let rate = |rate: Option<HitRate>| {
+            let known = rate.and_then(|rate| Some((rate, rate.percent()?)));
+            known.map_or("unknown".into(), |(HitRate { hits, misses }, percent)| {
+                format!("{percent}% ({hits} of {})", hits.saturating_add(misses))
+            })
+        };
+        if events.all.is_none() {
+            return "unknown; no daemon has logged a hit or a miss".into();
+        }
+        format!("{} in all, {} in the last 24h", rate(events.all), rate(events.last_24h))
+    }
+}
+
+/// A bar and what it means.
+fn share(screen: &Screen<'_>, used: u64, whole: u64, is_bad: bool) -> String {
+    let colour = if is_bad { Colour::Bad } else { Colour::Plain };
+    let bar = gauge(used, whole, GAUGE, screen.terminal.utf8);
+    let (bar, percent) = (screen.terminal.paint(colour, &bar), percent(used, whole));
+    format!("{bar}  {percent:>3}% of {}", human_size(whole))
+}
+
+/// Where the notes of the summary begin, at the widest; more is cut from a list of holders.
+const NOTE_COLUMN: usize = 40;
+
+/// Columns of a bar in the summary: with its numbers it fits 80.
+const GAUGE: usize = 24;
+
+fn tally(name: &str, colour: Colour, totals: Totals, note: impl Into<String>) -> [Cell; 4] {
+    let mut row = count(name, colour, totals.entries, note);
+    let colour = if totals.entries == 0 { Colour::Dim } else { colour };
+    row[2] = Cell::painted(colour, human_size(totals.bytes));
+    row
+}
+
+/// Nothing has no note, and no colour that catches the eye.
+fn count(name: &str, colour: Colour, count: u64, note: impl Into<String>) -> [Cell; 4] {
+    let (name_colour, colour, note) = match count {
+        0 => (Colour::Dim, Colour::Dim, String::new()),
+        _ => (Colour::Plain, colour, note.into()),
+    };
+    [
+        Cell::painted(name_colour, name),
+        Cell::painted(colour, count.to_string()),
+        Cell::default(),
+        note.into(),
+    ]
+}
+
+/// Rounded down: what is not full is never 100%.
+fn percent(part: u64, whole: u64) -> u64 {
+    let percent = u128::from(part) * 100 / u128::from(whole.max(1));
+    u64::try_from(percent).unwrap_or(u64::MAX)
+}
+
+fn list_item(entry: &Entry) -> Value {
+    json!({
+        "key": entry.key.to_string(),
+        "state": entry.state.code(),
+        "bytes": entry.bytes,
+        "allocated_bytes": entry.allocated_bytes,
+        "files": entry.files,
+        "last_used": js::time(Some(entry.last_used)),
+        "last_written": js::time(Some(entry.last_written)),
+        "pinned": match entry.pin {
+            PinState::Free => Some(false),
+            PinState::Held(_) => Some(true),
+            PinState::Unknown => None,
+        },
+        "holders": js::holders(entry),
+    })
+}

@@ -1,0 +1,147 @@
+//! What `verify` found.
+
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use hls_cache::maintain::{Verdict, Verification};
+use hls_cache::plan::Fate;
+use hls_cache::verify::Health;
+use hls_cache::{Escaped, Fault, Problem};
+use serde_json::{Map, Value, json};
+
+use super::draw::name_some;
+use super::{Report, Screen, account, count_entries, json as js, notice};
+
+impl Report for Verification {
+    fn warnings(&self) -> Vec<String> {
+        self.notices.iter().map(notice::sentence).collect()
+    }
+
+    fn problems(&self, root: &Path) -> Vec<Problem> {
+        let fates = self.verdicts.iter().filter_map(|verdict| verdict.fate.as_ref());
+        let mut problems = self.problems.clone();
+        problems.extend(notice::failures(root, fates, &[]));
+        problems
+    }
+
+    fn has_finding(&self) -> bool {
+        Self::has_finding(self)
+    }
+
+    fn finding(&self) -> Option<String> {
+        let unhealthy = self.verdicts.iter().filter(|verdict| verdict.health != Health::Healthy);
+        let unhealthy: Vec<&Verdict> = unhealthy.collect();
+        let count = unhealthy.len() as u64;
+        let names =
+            unhealthy.iter().map(|verdict| format!("{} {}", verdict.key, verdict.health.code()));
+        let removed = match self.removed() {
+            0 => String::new(),
+            removed => format!(" ({removed} removed)"),
+        };
+        (count > 0)
+            .then(|| format!("{} not healthy{removed}: {}", count_entries(count), name_some(names)))
+    }
+
+    fn json(&self, _: bool) -> Map<String, Value> {
+        let (healthy, damaged) = (healthy(self), damaged(self));
+        let mut object = Map::new();
+        let mut put = |name: &str, value: Value| drop(object.insert(name.into(), value));
+        put("checked", (healthy + damaged).into());
+        put("healthy", healthy.into());
+        put("damaged", damaged.into());
+        put("unsealed", self.unsealed.into());
+        put("removed", self.removed().into());
+        put("entries", self.verdicts.iter().map(verdict).collect());
+        object
+    }
+
+    fn human(&self, out: &mut dyn Write, _: &Screen<'_>) -> io::Result<()> {
+        let (healthy, damaged) = (healthy(self), damaged(self));
+        write!(
+            out,
+            "{} verified: {healthy} healthy, {damaged} damaged",
+            count_entries(healthy + damaged)
+        )?;
+        if self.removed() > 0 {
+            write!(out, " ({} removed)", self.removed())?;
+        }
+        if self.unsealed > 0 {
+            write!(out, "; {} not sealed", self.unsealed)?;
+        }
+        writeln!(out)
+    }
+}
+
+fn healthy(verification: &Verification) -> u64 {
+    verification.count(|verdict| verdict.health == Health::Healthy)
+}
+
+fn damaged(verification: &Verification) -> u64 {
+    verification.count(|verdict| matches!(verdict.health, Health::Damaged(_)))
+}
+
+fn faults(verdict: &Verdict) -> &[Fault] {
+    match &verdict.health {
+        Health::Damaged(faults) => faults,
+        _ => &[],
+    }
+}
+
+fn verdict(verdict: &Verdict) -> Value {
+    let faults = faults(verdict).iter().map(|fault| {
+        let mut object = Map::new();
+        object.insert("code".into(), fault.code.code().into());
+        js::text(&mut object, "file", fault.file.as_os_str().as_bytes());
+        object.insert("detail".into(), fault.detail.as_str().into());
+        Value::Object(object)
+    });
+    let mut object = json!({
+        "key": verdict.key.to_string(),
+        "status": verdict.health.code(),
+        "faults": faults.collect::<Value>(),
+    });
+    if let Some(fate) = &verdict.fate {
+        let (action, reason) = match fate {
+            Fate::Removed(_) => ("removed", None),
+            Fate::Absent => ("absent", None),
+            Fate::Kept(reason) => ("kept", Some(reason.code())),
+            Fate::Failed(_) | Fate::Denied(_) => ("failed", Some("error")),
+            Fate::Untouched(_) => ("kept", None),
+        };
+        object["action"] = action.into();
+        object["reason"] = reason.into();
+    }
+    object
+}
+
+/// The line of an entry, of those that have one.
+pub fn line(verdict: &Verdict, screen: &Screen<'_>) -> Option<String> {
+    (screen.verbose || verdict.health != Health::Healthy).then(|| sentence(verdict))
+}
+
+/// One line an entry: the faults that fit one, and how many more there are.
+fn sentence(verdict: &Verdict) -> String {
+    /// More would hide the next entry; `--json` has them all.
+    const SHOWN: usize = 3;
+    let faults = faults(verdict);
+    let mut line = format!("{}  {}", verdict.key, verdict.health.code());
+    for (index, fault) in faults.iter().take(SHOWN).enumerate() {
+        let separator = if index == 0 { ": " } else { "; " };
+        let (file, detail) = (Escaped::new(&fault.file), Escaped::new(&fault.detail));
+        line += &format!("{separator}{file} {detail} ({})", fault.code);
+    }
+    if faults.len() > SHOWN {
+        line += &format!("; and {} more", faults.len() - SHOWN);
+    }
+    match &verdict.fate {
+        None | Some(Fate::Untouched(_)) => {}
+        Some(Fate::Removed(_)) => line += " - removed",
+        Some(Fate::Absent) => line += " - gone meanwhile",
+        Some(Fate::Kept(reason)) => {
+            line += &format!(" - kept: {}", account::of_protection(*reason));
+        }
+        Some(Fate::Failed(_) | Fate::Denied(_)) => line += " - not removed",
+    }
+    line
+}

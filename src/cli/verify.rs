@@ -1,0 +1,26 @@
+//! `verify`: tell whole entries from damaged ones.
+
+use hls_cache::maintain::{self, Selection};
+use hls_cache::verify::Checks;
+
+use super::{Context, Stop};
+use crate::cli::args::VerifyArgs;
+use crate::cli::exit::Exit;
+
+pub fn run(context: &Context<'_>, args: VerifyArgs) -> Result<Exit, Stop> {
+    if args.segments.is_some() && args.key.len() != 1 {
+        return Err(Stop::Usage(
+            "--segments counts the segments of one entry: name exactly one KEY".into(),
+        ));
+    }
+    let selection = match args.subset.map(|part| part.at(context.now)) {
+        Some(subset) => Selection::Subset(subset),
+        None if args.key.is_empty() => Selection::All,
+        None => Selection::Keys(args.key),
+    };
+    let checks = Checks { segments: args.segments, deep: args.deep };
+    let root = context.open_root()?;
+    let live = context.live(&root);
+    let verification = maintain::verify(&root, &selection, checks, args.fix, context.now, &live)?;
+    context.finish(&root, &verification, live.said())
+}

@@ -1,0 +1,39 @@
+//! Removing an entry as its user: of an encode that failed, or damaged when it was served.
+
+use crate::cache::{State, scan_entry};
+use crate::key::Key;
+use crate::plan::{Fate, Protection};
+use crate::problem::Problem;
+use crate::removal::Remover;
+use crate::root::Root;
+use crate::sys::walk::Buffer;
+
+/// Removes the entry if it still is that directory, and nobody sealed it.
+pub(super) fn remove_partial(
+    remover: &mut Remover<'_>,
+    root: &Root,
+    key: Key,
+    identity: (u64, u64),
+) -> Result<(), Fate> {
+    let claim = remover.claim(key, None)?;
+    let entry = scan_entry(root, key, &mut Buffer::new())?.ok_or(Fate::Absent)?;
+    if entry.state == State::Sealed || entry.identity != identity {
+        return Err(Fate::Kept(Protection::Changed));
+    }
+    remover.take_out(claim, &entry)
+}
+
+/// Deletes what a removal left in the trash; whether the entry is gone.
+pub(super) fn finish(
+    root: &Root,
+    remover: Remover<'_>,
+    result: Result<(), Fate>,
+) -> Result<bool, Problem> {
+    let deleted = remover.finish();
+    match (result, deleted.problems.into_iter().next()) {
+        (Ok(()), Some(problem)) | (Err(Fate::Failed(problem)), _) => Err(problem),
+        (Ok(()) | Err(Fate::Absent), None) => Ok(true),
+        (Err(Fate::Denied(denied)), _) => Err(denied.problem(root)),
+        (Err(_), _) => Ok(false),
+    }
+}

@@ -1,0 +1,270 @@
+//! The daemon's side of the protocol, as guards: what is held cannot be forgotten, and what is
+//! dropped, or lost with the process, is released.
+//!
+//! Here: hit, miss, seal and discard, each a guard or made from one. Not here: a rule of the protocol that a
+//! maintainer keeps too (`locks`, `removal`).
+//!
+//! Every call blocks its thread, if only for a system call: an async daemon makes them where it may
+//! block (`spawn_blocking`). Each says for how long. All types here are [`Send`] and [`Sync`].
+//!
+//! ```no_run
+//! use std::time::SystemTime;
+//! use hls_cache::daemon::{Cache, Lookup, Start};
+//!
+//! # fn transcode(_: &std::path::Path) -> bool { true }
+//! # fn main() -> Result<(), hls_cache::Problem> {
+//! let cache = Cache::open("/srv/hls")?;
+//! let key = Cache::key_for("/media/film.mkv".as_ref(), "1080p", -1)?;
+//! let pin = match cache.lookup(key)? {
+//!     Lookup::Hit(pin) => {
+//!         cache.record_hit(key, SystemTime::now());
+//!         pin
+//!     }
+//!     Lookup::Miss => match cache.start(key)? {
+//!         Start::Sealed(pin) => pin,
+//!         Start::Writer(writer) => {
+//!             cache.record_miss(key, SystemTime::now());
+//!             if !transcode(writer.path()) {
+//!                 writer.discard()?;
+//!                 return Ok(());
+//!             }
+//!             // The error gives the writer back, to serve from; dropped, it leaves the segments.
+//!             writer.seal()?
+//!         }
+//!         Start::Busy(_) => return Ok(()), // transcode elsewhere, uncached
+//!     },
+//!     Lookup::Busy(_) => return Ok(()), // being removed, or it cannot be pinned: serve uncached
+//! };
+//! // Serve from pin.path() for as long as `pin` lives.
+//! # drop(pin);
+//! # Ok(())
+//! # }
+//! ```
+
+mod discard;
+mod pin;
+mod writer;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustix::fs::{Access, AtFlags, Mode};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::cache::events::{self, Event, EventKind};
+use crate::cache::{State, stat_entry};
+use crate::key::{self, EmptySource, Key, KeyInputs};
+use crate::layout;
+use crate::locks::{self, READER_PATIENCE};
+use crate::maintain::{self, Options, Outcome, Refused};
+use crate::plan::{Policy, Sweep, Which};
+use crate::problem::Problem;
+use crate::root::Root;
+use crate::stats::Stats;
+use crate::sys::fd;
+use crate::sys::walk::Buffer;
+use crate::units::unix_seconds;
+use crate::verify::{Checks, Health, check_entry};
+
+pub use self::pin::Pin;
+pub use self::writer::{SealError, Writer};
+pub use crate::locks::Busy;
+
+/// A cache that a daemon takes part in. Cheap to clone; clones share the open root.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: Arc<Root>,
+}
+
+/// What a look for a sealed entry came to.
+#[derive(Debug)]
+#[must_use]
+pub enum Lookup {
+    /// Serve it, for as long as the pin lives.
+    Hit(Pin),
+    /// There is none: [`Cache::start`] one.
+    Miss,
+    /// It cannot be pinned, because a remover held it for [`READER_PATIENCE`], or because there is no
+    /// lockfile and none can be made: serve uncached.
+    Busy(Busy),
+}
+
+/// What a try to write an entry came to.
+#[derive(Debug)]
+#[must_use]
+pub enum Start {
+    /// Write it, then [`Writer::seal`].
+    Writer(Writer),
+    /// Somebody sealed it meanwhile.
+    Sealed(Pin),
+    /// Somebody else writes it, a remover holds it, or the cache cannot be written to: transcode
+    /// elsewhere, uncached.
+    Busy(Busy),
+}
+
+impl Cache {
+    /// Opens the cache at `path`, which must be the same mount of it that maintainers use. Blocks for a few
+    /// system calls.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Problem> {
+        Ok(Self { root: Arc::new(Root::open(path)?) })
+    }
+
+    /// The root, for the library's other functions.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The key of a source, made absolute by text alone; `audio` is -1 for the default track. Asks the
+    /// system for the working directory if the path is relative, else for nothing.
+    pub fn key_for(source: &Path, quality: &str, audio: i64) -> Result<Key, Problem> {
+        let bytes = source.as_os_str().as_bytes();
+        if bytes.is_empty() {
+            return Err(Problem::new(source, "cannot compute a key", EmptySource));
+        }
+        let working_dir = || key::working_dir(std::env::var_os("PWD").as_deref());
+        let source = key::absolute(bytes, working_dir)
+            .map_err(|e| Problem::new(source, "cannot make it absolute", e))?;
+        Ok(KeyInputs { source: &source, quality: quality.as_bytes(), audio }.key())
+    }
+
+    /// Where the entry `key` is, or would be.
+    pub fn dir_for(&self, key: Key) -> PathBuf {
+        self.root.entry_path(key)
+    }
+
+    /// Whether the entry is sealed right now. A hint: only a [`Pin`] keeps it so. Blocks for a few
+    /// system calls.
+    pub fn has_complete(&self, key: Key) -> Result<bool, Problem> {
+        Ok(stat_entry(&self.root, key)?.is_some_and(|glance| glance.state == State::Sealed))
+    }
+
+    /// Pins the entry and, if it is sealed, marks it as used now. Blocks for as long as a remover holds
+    /// the entry, at most for [`READER_PATIENCE`]; else for a few system calls.
+    ///
+    /// Where the disk is full or read-only, or this user may not write to the root, an entry whose pin
+    /// exists is a hit, and one without is [`Lookup::Busy`].
+    pub fn lookup(&self, key: Key) -> Result<Lookup, Problem> {
+        let pin = match self.try_pin(key)? {
+            Ok(pin) => pin,
+            Err(busy) => return Ok(Lookup::Busy(busy)),
+        };
+        // Only under the lock: before it, a remover could still take the entry away.
+        if !self.has_complete(key)? {
+            return Ok(Lookup::Miss);
+        }
+        pin.touch();
+        Ok(Lookup::Hit(pin))
+    }
+
+    /// Pins `key` whatever its state; `None` where [`Cache::lookup`] is busy, and blocks for as long.
+    pub fn pin(&self, key: Key) -> Result<Option<Pin>, Problem> {
+        Ok(self.try_pin(key)?.ok())
+    }
+
+    fn try_pin(&self, key: Key) -> Result<Result<Pin, Busy>, Problem> {
+        let held = locks::pin(&self.root, key, READER_PATIENCE)?;
+        Ok(held.map(|held| Pin { root: self.root.clone(), key, path: self.dir_for(key), held }))
+    }
+
+    /// Becomes the writer of the entry, whose directory and `video/` in it are made. Blocks as
+    /// [`Cache::lookup`] does; does not wait for another writer.
+    pub fn start(&self, key: Key) -> Result<Start, Problem> {
+        let lock = match locks::writer(&self.root, key)? {
+            Ok(lock) => lock,
+            Err(busy) => return Ok(Start::Busy(busy)),
+        };
+        // Before mkdir, so that no maintainer ever sees the entry unpinned.
+        let pin = match self.try_pin(key)? {
+            Ok(pin) => pin,
+            Err(busy) => return Ok(Start::Busy(busy)),
+        };
+        if self.has_complete(key)? {
+            return Ok(Start::Sealed(pin));
+        }
+        let directory = match self.make_directory(key) {
+            Ok(directory) => directory,
+            Err(error) => {
+                let problem = self.problem(key, "cannot make the entry", error);
+                return if locks::is_unwritable(error) {
+                    Ok(Start::Busy(Busy::CannotWrite(problem)))
+                } else {
+                    Err(problem)
+                };
+            }
+        };
+        Ok(Start::Writer(Writer { pin, directory, lock, lost: None }))
+    }
+
+    fn make_directory(&self, key: Key) -> rustix::io::Result<OwnedFd> {
+        // The daemon's umask decides, as for the segments that ffmpeg writes.
+        let mode = Mode::from_raw_mode(0o777);
+        let make = |result| match result {
+            Err(Errno::EXIST) => Ok(()),
+            other => other,
+        };
+        let name = key.to_string();
+        make(retry_on_intr(|| rustix::fs::mkdirat(self.root.fd(), &*name, mode)))?;
+        let directory = fd::open_dir(self.root.fd(), &*name)?;
+        make(retry_on_intr(|| rustix::fs::mkdirat(&directory, layout::VIDEO, mode)))?;
+        // Something else of that name, a symlink above all, would take the segments elsewhere.
+        let video = fd::open_dir(&directory, layout::VIDEO)?;
+        // What an earlier session left is there on a read-only disk too.
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        match rustix::fs::accessat(&video, c".", access, AtFlags::EACCESS) {
+            Err(error @ (Errno::ROFS | Errno::ACCESS)) => Err(error),
+            // Any other answer is the first segment's to find out.
+            _ => Ok(directory),
+        }
+    }
+
+    /// Logs that the entry was served from the cache. Failing is no error: statistics miss a line. Blocks
+    /// for a few system calls.
+    pub fn record_hit(&self, key: Key, now: SystemTime) {
+        self.record(EventKind::Hit, key, now);
+    }
+
+    /// Logs that the entry had to be transcoded, as [`Cache::record_hit`] does.
+    pub fn record_miss(&self, key: Key, now: SystemTime) {
+        self.record(EventKind::Miss, key, now);
+    }
+
+    fn record(&self, kind: EventKind, key: Key, now: SystemTime) {
+        let _ = events::append(&self.root, &Event::new(unix_seconds(now), kind, key));
+    }
+
+    /// Verifies one entry. Blocks for as long as it takes to list it and, with `deep`, to read a few
+    /// kilobytes of each of its files.
+    pub fn verify(&self, key: Key, checks: Checks) -> Result<Health, Problem> {
+        check_entry(&self.root, key, checks, &mut Buffer::new())
+    }
+
+    /// Adds up what is in the cache. Blocks for as long as it takes to look at every file, and then
+    /// 100 ms ([`locks::PATIENCE`]) if anything is pinned.
+    pub fn stats(&self, now: SystemTime) -> Result<Stats, Problem> {
+        Stats::gather(&self.root, now, &())
+    }
+
+    /// Evicts least recently used entries down to the limits of `sweep`. Blocks as [`Cache::stats`] does,
+    /// 100 ms for each entry that is pinned in between, and for as long as it takes to delete what goes
+    /// and, with `min_free`, to sync the file system. Does not wait for another maintainer.
+    pub fn sweep(&self, sweep: Sweep, now: SystemTime) -> Result<Outcome, Refused> {
+        // A daemon that calls this takes locks itself: there is nothing to warn it of.
+        let options = Options { ages_given: true, ..Options::default() };
+        maintain::run(&self.root, &Policy::Sweep(sweep), options, now, &())
+    }
+
+    /// Removes entries whatever their age, unless they are pinned. Blocks as [`Cache::sweep`] does without
+    /// `min_free`.
+    pub fn invalidate(&self, keys: Vec<Key>, now: SystemTime) -> Result<Outcome, Refused> {
+        let policy = Policy::Invalidate { which: Which::Keys(keys), force: None };
+        maintain::run(&self.root, &policy, Options::default(), now, &())
+    }
+
+    fn problem(&self, key: Key, action: &str, error: Errno) -> Problem {
+        Problem::new(self.dir_for(key), action, io::Error::from(error))
+    }
+}

@@ -1,0 +1,132 @@
+//! An entry being written.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::Pin;
+use super::discard::{finish, remove_partial};
+use crate::cache::identity;
+use crate::key::Key;
+use crate::layout;
+use crate::locks::Held;
+use crate::problem::Problem;
+use crate::removal::Remover;
+use crate::sys::fd;
+
+/// The right to write an entry, which is pinned meanwhile. Dropped without [`Writer::seal`], it
+/// leaves a partial entry, whose segments a later session may reuse.
+#[derive(Debug)]
+#[must_use]
+pub struct Writer {
+    pub(super) pin: Pin,
+    /// Held since mkdir, so that the marker cannot land in another directory of that name.
+    pub(super) directory: OwnedFd,
+    pub(super) lock: Held,
+    /// Why the segments may not have reached the disk. The kernel says so once, and would say that all is
+    /// well when asked again.
+    pub(super) lost: Option<Errno>,
+}
+
+/// Why an entry was not sealed, with the writer: what was written can be served, removed with
+/// [`Writer::discard`], sealed after all when the disk has room again, or left to a later session by
+/// dropping this. The entry stays pinned for as long as this lives.
+#[derive(Debug)]
+pub struct SealError {
+    /// The writer of the entry, which is partial.
+    pub writer: Writer,
+    /// What failed.
+    pub problem: Problem,
+}
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the entry {} is not sealed", self.writer.key())
+    }
+}
+
+impl Error for SealError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.problem)
+    }
+}
+
+impl From<SealError> for Problem {
+    /// Drops the writer.
+    fn from(error: SealError) -> Self {
+        error.problem
+    }
+}
+
+impl Writer {
+    /// The entry.
+    pub fn key(&self) -> Key {
+        self.pin.key
+    }
+
+    /// The entry's directory.
+    pub fn path(&self) -> &Path {
+        &self.pin.path
+    }
+
+    /// Seals the entry, whose segments must be written and closed, and goes on as its reader. Blocks for
+    /// as long as the disk takes to write all that is still in memory for it, other programs' files too:
+    /// seconds to minutes.
+    ///
+    /// Everything is on disk before the marker is: without that, a power cut 7 s later left a sealed
+    /// entry with every segment wrong. For the same reason no entry is sealed once writing it back has
+    /// failed, however often this is called.
+    pub fn seal(mut self) -> Result<Pin, SealError> {
+        match self.mark_complete() {
+            Ok(()) => Ok(self.pin),
+            Err(error) => {
+                let reason = io::Error::from(error);
+                let problem = Problem::new(&self.pin.path, "cannot seal", reason);
+                Err(SealError { writer: self, problem })
+            }
+        }
+    }
+
+    fn mark_complete(&mut self) -> rustix::io::Result<()> {
+        let Self { pin, directory, lost, .. } = self;
+        if lost.is_none() {
+            *lost = retry_on_intr(|| rustix::fs::syncfs(&*directory)).err();
+        }
+        if let Some(error) = *lost {
+            return Err(error);
+        }
+        let named = fd::stat(pin.root.fd(), &*pin.key.to_string())?;
+        let written = rustix::fs::fstat(&*directory)?;
+        if identity(&named) != identity(&written) {
+            return Err(Errno::STALE);
+        }
+        // NONBLOCK: a FIFO of that name would hang the daemon.
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        retry_on_intr(|| rustix::fs::openat(&*directory, layout::COMPLETE, flags, mode))?;
+        Ok(())
+    }
+
+    /// Removes the entry after a failed encode. Returns whether it is gone: somebody who reads it, or who
+    /// has put another in its place, keeps it. Blocks for up to 100 ms ([`PATIENCE`](crate::locks::PATIENCE)), and for as long as
+    /// it takes to delete what was written.
+    ///
+    /// On an error the entry may be there still, partial, or be in the trash with some of its files. There
+    /// is no writer to give back, because removing takes letting go of the pin: [`Cache::start`](super::Cache::start) makes one of
+    /// what is there. Else `gc-orphans` removes it, and any sweep what is in the trash.
+    pub fn discard(self) -> Result<bool, Problem> {
+        let Self { pin: Pin { root, key, held, .. }, directory, lock: _lock, .. } = self;
+        let written = rustix::fs::fstat(&directory)
+            .map_err(|e| Problem::new(root.entry_path(key), "cannot read", io::Error::from(e)))?;
+        drop(held);
+        let mut remover = Remover::new(&root, &());
+        let result = remove_partial(&mut remover, &root, key, identity(&written));
+        finish(&root, remover, result)
+    }
+}

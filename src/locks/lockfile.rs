@@ -1,0 +1,186 @@
+//! One lockfile: found or made, opened, locked, and still the file of that name.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Uid};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::problem::Problem;
+use crate::root::Root;
+
+/// Between two tries of a refused lock, since flock has no timeout of its own: a hundredth of the
+/// patience, but within these.
+const POLL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(100);
+
+/// Times a lockfile may be unlinked under us before that is called an attack and an error.
+const REOPENS: u32 = 64;
+
+/// A held lock, released on drop or by the kernel at death.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(super) _fd: OwnedFd,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum LockMode {
+    Shared,
+    Exclusive,
+}
+
+/// What to do about a lockfile that does not exist.
+#[derive(Clone, Copy)]
+pub(super) enum Missing {
+    Create,
+    Leave,
+}
+
+pub(super) enum Acquired {
+    Held(Held),
+    Refused,
+    Missing,
+}
+
+/// Why a lockfile could not be had; creating is told apart because of rule 5.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LockError {
+    Open(Errno),
+    Create(Errno),
+    NotRegular,
+    Lock(Errno),
+}
+
+impl LockError {
+    pub(super) fn problem(self, root: &Root, name: &str) -> Problem {
+        let path = root.path().join(name);
+        let reason = |errno| io::Error::from(errno);
+        match self {
+            Self::Open(Errno::LOOP) => {
+                Problem::new(path, "cannot open the lockfile", "it is a symlink")
+            }
+            Self::Open(errno) => Problem::new(path, "cannot open the lockfile", reason(errno)),
+            Self::Create(errno) => Problem::new(path, "cannot create the lockfile", reason(errno)),
+            Self::NotRegular => {
+                Problem::new(path, "cannot use the lockfile", "it is not a regular file")
+            }
+            Self::Lock(errno) => Problem::new(path, "cannot lock", reason(errno)),
+        }
+    }
+}
+
+pub(super) fn acquire(
+    root: &Root,
+    name: &str,
+    mode: LockMode,
+    patience: Duration,
+    missing: Missing,
+) -> Result<Acquired, LockError> {
+    let operation = match mode {
+        LockMode::Shared => FlockOperation::NonBlockingLockShared,
+        LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
+    };
+    let start = Instant::now();
+    let poll = (patience / 100).clamp(*POLL.start(), *POLL.end());
+    for _ in 0..REOPENS {
+        let Some(fd) = open(root, name, missing)? else { return Ok(Acquired::Missing) };
+        loop {
+            match retry_on_intr(|| rustix::fs::flock(&fd, operation)) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) if start.elapsed() >= patience => {
+                    return Ok(Acquired::Refused);
+                }
+                Err(Errno::WOULDBLOCK) => thread::sleep(poll),
+                Err(errno) => return Err(LockError::Lock(errno)),
+            }
+        }
+        if rustix::fs::fstat(&fd).map_err(LockError::Lock)?.st_nlink > 0 {
+            return Ok(Acquired::Held(Held { _fd: fd }));
+        }
+    }
+    Err(LockError::Lock(Errno::STALE))
+}
+
+fn open(root: &Root, name: &str, missing: Missing) -> Result<Option<OwnedFd>, LockError> {
+    for _ in 0..REOPENS {
+        match open_existing(root, name) {
+            Ok(fd) => return Ok(Some(fd)),
+            Err(LockError::Open(Errno::NOENT)) => {}
+            Err(failure) => return Err(failure),
+        }
+        match missing {
+            Missing::Leave => return Ok(None),
+            Missing::Create => match create(root, name) {
+                Ok(fd) => return Ok(Some(fd)),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(LockError::Create(errno)),
+            },
+        }
+    }
+    Err(LockError::Open(Errno::STALE))
+}
+
+fn open_existing(root: &Root, name: &str) -> Result<OwnedFd, LockError> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let open = |access| {
+        retry_on_intr(|| rustix::fs::openat(root.fd(), name, access | flags, Mode::empty()))
+    };
+    // Writable where it can be: NFS grants an exclusive lock on nothing else.
+    let fd = match open(OFlags::RDWR) {
+        Err(Errno::ACCESS | Errno::ROFS) => open(OFlags::RDONLY),
+        other => other,
+    }
+    .map_err(|errno| match errno {
+        Errno::ISDIR | Errno::NXIO => LockError::NotRegular,
+        errno => LockError::Open(errno),
+    })?;
+    let stat = rustix::fs::fstat(&fd).map_err(LockError::Open)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(fd),
+        _ => Err(LockError::NotRegular),
+    }
+}
+
+/// Creates the file `name` for everybody who uses the cache (rule 6); `EEXIST` if it exists.
+pub(crate) fn create(root: &Root, name: &str) -> rustix::io::Result<OwnedFd> {
+    if let Ok(fd) = create_nameless(root) {
+        // An error but EEXIST is the plain way's to report: it is the one every file system has.
+        let link = format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&fd));
+        match retry_on_intr(|| {
+            rustix::fs::linkat(rustix::fs::CWD, &link, root.fd(), name, AtFlags::SYMLINK_FOLLOW)
+        }) {
+            Ok(()) => return Ok(fd),
+            Err(Errno::EXIST) => return Err(Errno::EXIST),
+            Err(_) => {}
+        }
+    }
+    // NFS, FUSE and old kernels have no nameless files; between these calls a kill leaves a lockfile
+    // of our own umask, which is the best they allow.
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = retry_on_intr(|| rustix::fs::openat(root.fd(), name, flags, shared_mode(root)))?;
+    give_to_cache(root, &fd);
+    Ok(fd)
+}
+
+fn create_nameless(root: &Root) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let fd = retry_on_intr(|| rustix::fs::openat(root.fd(), c".", flags, shared_mode(root)))?;
+    give_to_cache(root, &fd);
+    Ok(fd)
+}
+
+fn shared_mode(root: &Root) -> Mode {
+    Mode::from_raw_mode(root.mode & 0o666)
+}
+
+/// Failing is no error: the lock works for this process, and a file system that keeps no owners and
+/// modes has none to get wrong.
+fn give_to_cache(root: &Root, fd: impl AsFd) {
+    let _ = rustix::fs::fchmod(&fd, shared_mode(root));
+    if rustix::process::geteuid().is_root() {
+        let (uid, gid) = (Uid::from_raw(root.uid), Gid::from_raw(root.gid));
+        let _ = rustix::fs::fchown(&fd, Some(uid), Some(gid));
+    }
+}

@@ -1,0 +1,108 @@
+//! Acting on a plan: one candidate after the other, each looked at again under its lock.
+
+use super::{Order, Outcome};
+use crate::cache::events::{Event, Journal};
+use crate::cache::{Cause, Entry, StatEntry, State, scan_entry, stat_entry};
+use crate::maintain::Notice;
+use crate::plan::{Fate, Forced, Plan, Policy, Protection};
+use crate::removal::{self, Remover};
+use crate::root::Root;
+use crate::sys::walk::Buffer;
+
+/// Carries candidates out, or in a dry run says that it would.
+pub(super) struct Actor<'a> {
+    pub(super) order: Order<'a>,
+    pub(super) buffer: Buffer,
+    pub(super) remover: Remover<'a>,
+    pub(super) journal: Journal<'a>,
+}
+
+impl Actor<'_> {
+    pub(super) fn remove(&mut self, planned: &Entry, cause: Cause) -> Fate {
+        match self.try_remove(planned, cause) {
+            Ok(()) => Fate::Removed(cause),
+            Err(fate) => fate,
+        }
+    }
+
+    fn try_remove(&mut self, planned: &Entry, cause: Cause) -> Result<(), Fate> {
+        let Order { root, options, .. } = self.order;
+        removal::check_may_delete(root, planned.key.to_string())?;
+        if options.dry_run {
+            return Ok(());
+        }
+        let claim = self.remover.claim(planned.key, self.force())?;
+        let entry = self.look_again(planned)?;
+        self.remover.take_out(claim, &entry)?;
+        self.journal.append(Event::removal(&entry, cause, self.order.now));
+        Ok(())
+    }
+
+    fn force(&self) -> Option<Forced> {
+        match self.order.policy {
+            Policy::Invalidate { force, .. } => *force,
+            _ => None,
+        }
+    }
+
+    /// The entry as it is under the lock, if it is still to go.
+    fn look_again(&mut self, planned: &Entry) -> Result<Entry, Fate> {
+        let Order { root, policy, now, .. } = self.order;
+        if !matches!(policy, Policy::Invalidate { .. }) {
+            return look_as_planned(root, planned, &mut self.buffer);
+        }
+        let entry = scan_entry(root, planned.key, &mut self.buffer)?.ok_or(Fate::Absent)?;
+        match policy.shield().protection(&entry, now) {
+            Some(protection) => Err(Fate::Kept(protection)),
+            None => Ok(entry),
+        }
+    }
+
+    /// Frees what was removed, and tells the plan how much space there is then. A dry run believes that
+    /// everything comes back.
+    pub(super) fn measure_space(&mut self, plan: &mut Plan<'_>, outcome: &mut Outcome) {
+        let Order { root, options, .. } = self.order;
+        if options.dry_run {
+            return plan.measured(plan.expected_space());
+        }
+        self.remover.empty_trash();
+        // Failing is no reason to stop: the reading is then a little old.
+        let _ = root.sync();
+        let space = root.space().unwrap_or_else(|problem| {
+            outcome.problems.push(problem);
+            plan.expected_space()
+        });
+        plan.measured(space);
+    }
+
+    /// Deletes what has left its name, which makes room for what the log had none for.
+    pub(super) fn finish(self, outcome: &mut Outcome) {
+        let deleted = self.remover.finish();
+        outcome.freed_bytes = deleted.freed_bytes;
+        outcome.problems.extend(deleted.problems);
+        outcome.notices.extend(self.journal.finish().map(Notice::NotLogged));
+    }
+}
+
+/// The second look of `sweep` and `gc-orphans`: removed only if it is as it was planned. Without it,
+/// measured, thousands of entries were evicted right after a hit.
+fn look_as_planned(root: &Root, planned: &Entry, buffer: &mut Buffer) -> Result<Entry, Fate> {
+    let now = stat_entry(root, planned.key)?.ok_or(Fate::Absent)?;
+    let as_planned = StatEntry {
+        identity: planned.identity,
+        last_used: planned.last_used,
+        state: planned.state,
+    };
+    if now != as_planned {
+        return Err(Fate::Kept(Protection::Changed));
+    }
+    if planned.state == State::Sealed {
+        return Ok(planned.clone());
+    }
+    // The whole entry is read again: segments do not move its directory's mtime.
+    let entry = scan_entry(root, planned.key, buffer)?.ok_or(Fate::Absent)?;
+    if (entry.identity, entry.last_written) != (planned.identity, planned.last_written) {
+        return Err(Fate::Kept(Protection::Changed));
+    }
+    Ok(entry)
+}

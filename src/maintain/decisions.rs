@@ -1,0 +1,224 @@
+//! What became of every entry of a run, told as it happens and added up at the end.
+
+use std::collections::HashSet;
+
+use super::{Decision, Kind, Limits, Notice, Observer, Order, Outcome};
+use crate::cache::events::{self, SweepEvent};
+use crate::cache::{CacheNotice, CacheView, Entry, PinState, Totals, mount_in_the_way};
+use crate::key::Key;
+use crate::locks;
+use crate::plan::{self, Fate, Plan, Policy, Protection, Shield, Sweep, Which};
+use crate::root::Root;
+use crate::units::{Percent, unix_seconds};
+
+/// The decisions on entries whose turn it was, each told to the observer as soon as it is made.
+pub(super) struct Told<'a> {
+    /// By the entry's place in the view.
+    pub(super) decisions: Vec<Option<Decision>>,
+    /// How many of those that the plan has decided.
+    pub(super) count: usize,
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl Told<'_> {
+    pub(super) fn tell(
+        &mut self,
+        order: &Order<'_>,
+        view: &CacheView,
+        plan: &Plan<'_>,
+        outcome: &Outcome,
+    ) {
+        for &index in &plan.decided()[self.count..] {
+            self.count += 1;
+            let fate = plan.fate(index);
+            let Some(mut decision) = decide(order, &view.entries[index], fate) else { continue };
+            find_late_holders(order.root, &mut decision);
+            self.observer.decided(outcome, &decision);
+            self.decisions[index] = Some(decision);
+        }
+    }
+}
+
+/// What is to be said of an entry with this fate. `None` for somebody else's removal: only a user who
+/// named the entry is told.
+fn decide(order: &Order<'_>, entry: &Entry, fate: Fate) -> Option<Decision> {
+    let is_named = matches!(order.policy, Policy::Invalidate { which: Which::Keys(_), .. });
+    let is_absent = fate == Fate::Absent;
+    if is_absent && !is_named {
+        return None;
+    }
+    let known = Some(entry.clone()).filter(|_| !is_absent);
+    Some(Decision { key: entry.key, entry: known, fate })
+}
+
+/// Names the holders of what was found pinned only when it was its turn, if they still hold it.
+fn find_late_holders(root: &Root, decision: &mut Decision) {
+    if decision.fate != Fate::Kept(Protection::Pinned) {
+        return;
+    }
+    if let Some(entry) = decision.entry.as_mut().filter(|entry| entry.pin == PinState::Free) {
+        let holders = locks::of_pins(root, &[entry.key]);
+        entry.pin = PinState::Held(holders.into_iter().flatten().collect());
+    }
+}
+
+impl Outcome {
+    pub(super) fn summarise(
+        &mut self,
+        order: &Order<'_>,
+        view: &CacheView,
+        plan: &Plan<'_>,
+        told: Told<'_>,
+    ) {
+        let Order { root, policy, options, now } = *order;
+        self.before = Totals::of(&view.entries);
+        self.after = plan.left();
+        self.gave_up = plan.gave_up();
+        self.unmet = plan.unmet();
+        if let Policy::Sweep(sweep) = policy {
+            self.limits = Some(Limits {
+                max_size: sweep.max_size,
+                max_entries: sweep.max_entries,
+                min_free: plan.min_free_target(),
+                older_than: sweep.older_than,
+            });
+        }
+        self.list_decisions(order, view, plan, told);
+        self.add_up(view, plan, policy);
+        self.problems.extend(view.problems.iter().cloned());
+        self.problems.extend(view.unreadable.iter().map(|unreadable| unreadable.problem.clone()));
+        self.notices.extend(view.notices(root, now).into_iter().map(Notice::Cache));
+        if self.kind == Kind::Invalidate {
+            self.fail_mounted(root);
+        }
+        let unseen = self.unseen_uses();
+        if unseen > 0 && self.kind != Kind::Invalidate && !options.ages_given {
+            self.notices.push(Notice::UnseenUse(unseen));
+        }
+        self.notices.extend(self.unmet.iter().copied().map(Notice::Unmet));
+    }
+
+    /// Lists what became of every entry, in eviction order, and tells what was not told as it happened.
+    fn list_decisions(
+        &mut self,
+        order: &Order<'_>,
+        view: &CacheView,
+        plan: &Plan<'_>,
+        told: Told<'_>,
+    ) {
+        let Told { decisions: mut told, observer, .. } = told;
+        let tell = |outcome: &mut Self, decision: Decision| {
+            observer.decided(outcome, &decision);
+            outcome.decisions.push(decision);
+        };
+        let named: &[Key] = match order.policy {
+            Policy::Invalidate { which: Which::Keys(keys), .. } => keys,
+            _ => &[],
+        };
+        let of_named: HashSet<&Key> = named.iter().collect();
+        let is_wanted = |key: &Key| named.is_empty() || of_named.contains(key);
+        // Whether it would have been the turn of what cannot be judged: not if nothing had to go.
+        let is_turn = self.kind == Kind::Invalidate || !plan.decided().is_empty();
+        let unjudged = |key, protection| {
+            let fate =
+                if is_turn { Fate::Kept(protection) } else { Fate::Untouched(Some(protection)) };
+            Decision { key, entry: None, fate }
+        };
+        for unreadable in view.unreadable.iter().filter(|u| is_wanted(&u.key)) {
+            tell(self, unjudged(unreadable.key, Protection::Error));
+        }
+        for &key in view.mounted.iter().filter(|key| is_wanted(key)) {
+            tell(self, unjudged(key, Protection::Mounted));
+        }
+        for &index in plan.order() {
+            let fate = plan.fate(index);
+            if fate.is_turn() {
+                self.decisions.extend(told[index].take());
+            } else if let Some(decision) = decide(order, &view.entries[index], fate) {
+                tell(self, decision);
+            }
+        }
+        let mut known: HashSet<Key> = self.decisions.iter().map(|decision| decision.key).collect();
+        for &key in named {
+            if known.insert(key) {
+                tell(self, Decision { key, entry: None, fate: Fate::Absent });
+            }
+        }
+    }
+
+    /// Logs that a sweep has finished.
+    pub(super) fn log_sweep(&mut self, root: &Root, sweep: &Sweep) {
+        let Limits { max_size, max_entries, min_free, older_than } =
+            self.limits.unwrap_or_default();
+        let low_water = max_size.and(Some(sweep.low_water)).filter(|&share| share != Percent::ALL);
+        let keep_recent = Some(sweep.keep_recent).filter(|recent| !recent.is_zero());
+        let exit = match (self.has_failed(), self.has_finding()) {
+            (true, _) => 1,
+            (false, true) => 3,
+            (false, false) => 0,
+        };
+        let event = SweepEvent {
+            time: unix_seconds(self.now),
+            max_size,
+            min_free,
+            max_entries,
+            older_than: older_than.map(|age| age.as_secs()),
+            keep_recent: keep_recent.map(|age| age.as_secs()),
+            low_water: low_water.map(|share| share.get().into()),
+            removed: Some(self.removed),
+            freed: Some(self.freed_bytes),
+            left: Some(self.after.bytes),
+            exit: Some(exit),
+        };
+        if let Err(problem) = events::append(root, &event) {
+            let notice = Notice::NotLogged(problem);
+            // The removals may have said it.
+            if !self.notices.contains(&notice) {
+                self.notices.push(notice);
+            }
+        }
+    }
+
+    fn add_up(&mut self, view: &CacheView, plan: &Plan<'_>, policy: &Policy) {
+        let is_invalidation = self.kind == Kind::Invalidate;
+        // That the user named an entry, or forced it, does not make it any less used.
+        let shield = if is_invalidation { Shield::default() } else { policy.shield() };
+        for (index, entry) in view.entries.iter().enumerate() {
+            let fate = plan.fate(index);
+            if fate.has_left() {
+                continue;
+            }
+            let totals = match fate.protection().or_else(|| shield.protection(entry, self.now)) {
+                Some(Protection::Pinned) => &mut self.pinned,
+                Some(Protection::Writing) => &mut self.writing,
+                _ => continue,
+            };
+            totals.add(entry.bytes, entry.allocated_bytes);
+        }
+        let count = |is: &dyn Fn(&Fate) -> bool| {
+            self.decisions.iter().filter(|decision| is(&decision.fate)).count() as u64
+        };
+        self.removed = count(&|fate| matches!(fate, Fate::Removed(_)));
+        self.failed = count(&|fate| {
+            fate.has_failed() || (is_invalidation && *fate == Fate::Kept(Protection::Error))
+        });
+        if self.dry_run {
+            self.freed_bytes = self.before.bytes.saturating_sub(self.after.bytes);
+        }
+    }
+
+    /// What is mounted in an entry is a failure for the user who asked for the entry to go, whenever it
+    /// was mounted; other runs skip it.
+    fn fail_mounted(&mut self, root: &Root) {
+        self.notices.retain(|notice| !matches!(notice, Notice::Cache(CacheNotice::Mounted(_))));
+        let mounted = self.decisions.iter().filter(|d| d.fate == Fate::Kept(Protection::Mounted));
+        self.problems.extend(mounted.map(|decision| mount_in_the_way(root, decision.key)));
+    }
+
+    /// Of the removed entries, those that somebody may be watching: without lockfiles nobody can tell.
+    fn unseen_uses(&self) -> u64 {
+        let removed = self.decisions.iter().filter(|d| matches!(d.fate, Fate::Removed(_)));
+        let unseen = removed.filter_map(|decision| decision.entry.as_ref());
+        unseen.filter(|entry| plan::is_perhaps_watched(entry, self.now)).count() as u64
+    }
+}

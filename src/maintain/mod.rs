@@ -1,0 +1,234 @@
+//! The runs: look, plan, act, and what came of it.
+//!
+//! Here: the one pipeline of the commands that remove, the run of `verify`, and their results as facts. Each
+//! locks, looks again, removes and reports in the order that the protocol asks for. Not here: what should go
+//! (`plan`), how it goes (`removal`), or a word of what the user reads (the binary's report).
+
+mod act;
+mod decisions;
+mod notice;
+mod observer;
+mod outcome;
+mod subset;
+mod verification;
+
+use std::ffi::CStr;
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+use self::act::Actor;
+use self::decisions::Told;
+use crate::cache::events::{self, Journal};
+use crate::cache::{CacheView, Listing};
+use crate::locks::{self, Holder};
+use crate::plan::{Fate, Plan, Policy, Step, Sweep};
+use crate::problem::Problem;
+use crate::progress::Progress;
+use crate::removal::{self, Remover};
+use crate::root::{self, Root, Space};
+use crate::sys::walk::Buffer;
+
+pub use self::notice::Notice;
+pub use self::observer::Observer;
+pub use self::outcome::{Decision, Kind, Limits, Outcome};
+pub use self::subset::{InvalidSubset, Subset};
+pub(crate) use self::verification::remove_if_damaged;
+pub use self::verification::{Selection, Verdict, Verification, verify};
+
+/// How a run is carried out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Report the plan and touch nothing.
+    pub dry_run: bool,
+    /// How long to wait for another maintainer.
+    pub wait: Duration,
+    /// The user said how recent is in use (`--keep-recent`, `--min-age`), and needs no warning.
+    pub ages_given: bool,
+}
+
+/// Why a run did not happen.
+#[derive(Debug)]
+pub enum Refused {
+    /// Another maintainer is at work.
+    Busy {
+        /// The processes that hold the maintenance lock, as far as they are known.
+        holders: Vec<Holder>,
+        /// How long the run waited for them.
+        waited: Duration,
+    },
+    /// The cache itself could not be read.
+    Unreadable(Problem),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy { .. } => f.write_str("another maintainer is at work in this cache"),
+            Self::Unreadable(problem) => problem.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refused {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Busy { .. } => None,
+            Self::Unreadable(problem) => Some(problem),
+        }
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Unreadable(problem)
+    }
+}
+
+/// What a run was asked for.
+#[derive(Clone, Copy)]
+struct Order<'a> {
+    root: &'a Root,
+    policy: &'a Policy,
+    options: Options,
+    now: SystemTime,
+}
+
+/// Carries `policy` out in `root`. `now` is what ages are counted from.
+pub fn run(
+    root: &Root,
+    policy: &Policy,
+    options: Options,
+    now: SystemTime,
+    observer: &dyn Observer,
+) -> Result<Outcome, Refused> {
+    let mut outcome = Outcome::new(policy, options, now);
+    let has_manners = outcome.kind != Kind::Invalidate;
+    let began = Instant::now();
+    let mut maintenance = None;
+    if has_manners && !options.dry_run {
+        match become_maintainer(root, options.wait, observer) {
+            Ok(Some(held)) => maintenance = Some(held),
+            Ok(None) => {
+                let holders = locks::of_maintenance_lock(root);
+                return Err(Refused::Busy { holders, waited: options.wait });
+            }
+            Err(problem) => outcome.notices.push(Notice::NoMaintenanceLock(problem)),
+        }
+        reap(root, &mut outcome, observer)?;
+    }
+    if let (Policy::Sweep(_), Some(held)) = (policy, &maintenance) {
+        let rotated = events::rotate(root, events::LARGE_LOG, held);
+        outcome.notices.extend(rotated.err().map(Notice::NotLogged));
+    }
+
+    // Ages count from when the wait for another maintainer was over.
+    outcome.now = now.checked_add(began.elapsed()).unwrap_or(now);
+    let order = Order { root, policy, options, now: outcome.now };
+    let view = CacheView::scan(root, observer)?;
+    if has_manners && options.dry_run {
+        foresee_reaping(root, &view, &mut outcome);
+    }
+    let space = space_for(policy, options, root, &view)?;
+    let mut plan = Plan::new(&view, policy, order.now, space);
+    let mut actor = Actor {
+        order,
+        buffer: Buffer::new(),
+        remover: Remover::new(root, observer),
+        journal: Journal::new(root),
+    };
+    let mut told = Told { decisions: vec![None; view.entries.len()], count: 0, observer };
+    while let Some(step) = plan.next_step() {
+        match step {
+            Step::Remove(candidate) => {
+                let entry = &view.entries[candidate.index()];
+                let fate = actor.remove(entry, candidate.cause());
+                candidate.settle(fate);
+            }
+            Step::MeasureSpace => actor.measure_space(&mut plan, &mut outcome),
+        }
+        told.tell(&order, &view, &plan, &outcome);
+    }
+    told.tell(&order, &view, &plan, &outcome);
+    if needs_space(policy) && !options.dry_run {
+        // What the file system says at the end, not what was planned.
+        actor.measure_space(&mut plan, &mut outcome);
+    }
+    actor.finish(&mut outcome);
+    drop(maintenance);
+    outcome.summarise(&order, &view, &plan, told);
+    if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
+        outcome.log_sweep(root, sweep);
+    }
+    Ok(outcome)
+}
+
+/// Takes the maintenance lock, and says for whom it waits if it has to; `None` when another process
+/// still holds it after `wait`.
+fn become_maintainer(
+    root: &Root,
+    wait: Duration,
+    observer: &dyn Observer,
+) -> Result<Option<locks::Held>, Problem> {
+    let held = locks::maintenance(root, Duration::ZERO)?;
+    if held.is_some() || wait.is_zero() {
+        return Ok(held);
+    }
+    observer.waiting(&locks::of_maintenance_lock(root), wait);
+    locks::maintenance(root, wait)
+}
+
+fn needs_space(policy: &Policy) -> bool {
+    matches!(policy, Policy::Sweep(Sweep { min_free: Some(_), .. }))
+}
+
+/// The file system's space, if it matters; a dry run counts as free what a real one would have deleted
+/// from the trash by now.
+fn space_for(
+    policy: &Policy,
+    options: Options,
+    root: &Root,
+    view: &CacheView,
+) -> Result<Space, Problem> {
+    if !needs_space(policy) {
+        return Ok(Space::default());
+    }
+    let Space { total, available, free } = root.space()?;
+    let trash = view.trash.iter().filter(|_| options.dry_run);
+    let trash = trash.fold(0_u64, |sum, trash| sum.saturating_add(trash.allocated_bytes));
+    Ok(Space {
+        total,
+        available: available.saturating_add(trash),
+        free: free.saturating_add(trash),
+    })
+}
+
+/// Deletes what dead removers left.
+fn reap(root: &Root, outcome: &mut Outcome, progress: &dyn Progress) -> Result<(), Refused> {
+    let mut trash = Listing::read(root)?.trash;
+    trash.retain(|name| may_delete_trash(root, name, outcome));
+    for deleted in removal::delete_trash(root, &trash, progress) {
+        match deleted {
+            Ok(()) => outcome.reaped += 1,
+            Err(problem) => outcome.problems.push(problem),
+        }
+    }
+    Ok(())
+}
+
+/// What [`reap`] would come to.
+fn foresee_reaping(root: &Root, view: &CacheView, outcome: &mut Outcome) {
+    for trash in &view.trash {
+        let may_delete = may_delete_trash(root, &trash.name, outcome);
+        outcome.reaped += u64::from(may_delete);
+    }
+}
+
+fn may_delete_trash(root: &Root, name: &CStr, outcome: &mut Outcome) -> bool {
+    match removal::check_may_delete(root, root::os_name(name.to_bytes())) {
+        Err(Fate::Denied(denied)) => {
+            outcome.denied_trash.push(denied);
+            false
+        }
+        _ => true,
+    }
+}

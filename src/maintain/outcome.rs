@@ -1,0 +1,141 @@
+//! What came of a run.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Notice, Options};
+use crate::cache::{Entry, Totals};
+use crate::key::Key;
+use crate::plan::{Denied, Fate, Policy, Protection, Unmet};
+use crate::problem::Problem;
+
+/// What became, or in a dry run would become, of one entry.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Its name.
+    pub key: Key,
+    /// What the view knew of it; `None` where it could not be read, or is not there.
+    pub entry: Option<Entry>,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What kind of run it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Down to limits.
+    #[default]
+    Sweep,
+    /// What dead encodes left.
+    Orphans,
+    /// What the user named.
+    Invalidate,
+}
+
+/// What a run did, or in a dry run would do.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Outcome {
+    /// What ages count from: the time that was given, plus what the wait for another maintainer took.
+    pub now: SystemTime,
+    /// What it was for.
+    pub kind: Kind,
+    /// Whether it was a dry run.
+    pub dry_run: bool,
+    /// The readable entries before.
+    pub before: Totals,
+    /// The readable entries after.
+    pub after: Totals,
+    /// Of those after, the pinned.
+    pub pinned: Totals,
+    /// Of those after, the ones being encoded and not pinned.
+    pub writing: Totals,
+    /// How many entries were removed.
+    pub removed: u64,
+    /// Bytes of the removed entries whose files are deleted.
+    pub freed_bytes: u64,
+    /// How many removals failed.
+    pub failed: u64,
+    /// Every entry, in eviction order; those that cannot be judged first.
+    pub decisions: Vec<Decision>,
+    /// The limits in force, of `sweep`.
+    pub limits: Option<Limits>,
+    /// The limits that are still exceeded.
+    pub unmet: Vec<Unmet>,
+    /// Nothing was evicted for `max_size`, because what cannot go fills it alone.
+    pub gave_up: bool,
+    /// Leftovers of dead removers, deleted; of a dry run: to be deleted.
+    pub reaped: u64,
+    /// What the user should know.
+    pub notices: Vec<Notice>,
+    /// What could not be read, locked or removed, besides what the decisions say.
+    pub problems: Vec<Problem>,
+    /// Trash that this process may not delete.
+    pub denied_trash: Vec<Denied>,
+}
+
+/// The limits of a sweep, as numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// In bytes.
+    pub max_size: Option<u64>,
+    /// In entries.
+    pub max_entries: Option<u64>,
+    /// In bytes, also where it was given as a percentage.
+    pub min_free: Option<u64>,
+    /// Since the last use.
+    pub older_than: Option<Duration>,
+}
+
+impl Outcome {
+    pub(super) fn new(policy: &Policy, options: Options, now: SystemTime) -> Self {
+        let kind = match policy {
+            Policy::Sweep(_) => Kind::Sweep,
+            Policy::Orphans { .. } => Kind::Orphans,
+            Policy::Invalidate { .. } => Kind::Invalidate,
+        };
+        Self {
+            now,
+            kind,
+            dry_run: options.dry_run,
+            before: Totals::default(),
+            after: Totals::default(),
+            pinned: Totals::default(),
+            writing: Totals::default(),
+            removed: 0,
+            freed_bytes: 0,
+            failed: 0,
+            decisions: Vec::new(),
+            limits: None,
+            unmet: Vec::new(),
+            gave_up: false,
+            reaped: 0,
+            notices: Vec::new(),
+            problems: Vec::new(),
+            denied_trash: Vec::new(),
+        }
+    }
+
+    /// The entries that the user asked to go and that stay because somebody uses or changed them; of
+    /// other runs none, which say what they left by their limits.
+    pub fn left_in_use(&self) -> impl Iterator<Item = &Decision> {
+        let is_invalidation = self.kind == Kind::Invalidate;
+        self.decisions.iter().filter(move |decision| {
+            let Fate::Kept(protection) = decision.fate else { return false };
+            is_invalidation && !matches!(protection, Protection::Mounted | Protection::Error)
+        })
+    }
+
+    /// Whether something could not be read, locked or removed.
+    pub fn has_failed(&self) -> bool {
+        let failed = |decision: &Decision| decision.fate.has_failed();
+        !self.problems.is_empty()
+            || !self.denied_trash.is_empty()
+            || self.decisions.iter().any(failed)
+    }
+
+    /// Whether a run without failures still has something to say: a limit that is not met, or an entry
+    /// that was asked for and is in use.
+    pub fn has_finding(&self) -> bool {
+        !self.unmet.is_empty() || self.left_in_use().next().is_some()
+    }
+}

@@ -1,0 +1,71 @@
+//! Segments that are there, named or expected, as numbers; playlists as text.
+
+use super::playlist::highest_in_playlist;
+use super::*;
+use proptest::prelude::*;
+
+fn faults(
+    segments: &[(u64, Content)],
+    highest_named: Option<u64>,
+    expected: Option<u64>,
+) -> Vec<(FaultCode, String)> {
+    let mut video = Video { segments: segments.to_vec(), highest_named, ..Video::default() };
+    let faults = video.segment_faults(video.last_segment(expected));
+    faults.into_iter().map(|fault| (fault.code, fault.file.display().to_string())).collect()
+}
+
+fn at(code: FaultCode, file: &str) -> (FaultCode, String) {
+    (code, file.into())
+}
+
+#[test]
+fn what_is_missing_is_found_at_either_end_and_in_the_middle() {
+    use Content::{Bytes, Empty};
+    use FaultCode::{EmptySegment, MissingSegment, NoSegments};
+    let all = [(0, Bytes), (1, Bytes), (2, Bytes)];
+    assert_eq!(faults(&all, None, None), []);
+    assert_eq!(faults(&all, Some(2), Some(3)), []);
+    assert_eq!(faults(&all, Some(2), Some(2)), [], "more than expected is no fault");
+    assert_eq!(faults(&all, Some(3), None), [at(MissingSegment, "video/seg-3.m4s")]);
+    assert_eq!(faults(&all, None, Some(9)), [at(MissingSegment, "video/seg-3.m4s")]);
+    assert_eq!(faults(&[(2, Bytes)], None, None), [at(MissingSegment, "video/seg-0.m4s")]);
+    assert_eq!(
+        faults(&[(0, Bytes), (5, Empty)], None, None),
+        [at(MissingSegment, "video/seg-1.m4s"), at(EmptySegment, "video/seg-5.m4s"),]
+    );
+    assert_eq!(faults(&[], None, None), [at(NoSegments, "video")]);
+    assert_eq!(faults(&[], Some(5), None), [at(NoSegments, "video")]);
+    assert_eq!(
+        faults(&[(0, Content::Not(FileType::Symlink))], None, None),
+        [at(MissingSegment, "video/seg-0.m4s")]
+    );
+}
+
+#[test]
+fn the_highest_number_there_is_costs_nothing_and_overflows_nothing() {
+    let found = faults(&[(0, Content::Bytes), (u64::MAX, Content::Bytes)], None, None);
+    assert_eq!(found, [at(FaultCode::MissingSegment, "video/seg-1.m4s")]);
+    let named = faults(&[(0, Content::Bytes)], Some(u64::MAX), None);
+    assert_eq!(named, [at(FaultCode::MissingSegment, "video/seg-1.m4s")]);
+}
+
+#[test]
+fn a_playlist_names_segments_in_any_directory_and_tags_name_none() {
+    let playlist = b"#EXTM3U\r\n#EXT-X-MAP:URI=\"init.mp4\"\r\nseg-0.m4s\r\nvideo/seg-12.m4s\r\n#seg-99.m4s\nseg-x.m4s\nseg-3.m4s";
+    assert_eq!(highest_in_playlist(&playlist[..]).unwrap(), Some(12));
+    assert_eq!(highest_in_playlist(&b"#EXTM3U\n"[..]).unwrap(), None);
+}
+
+proptest! {
+    #[test]
+    fn no_playlist_makes_the_reader_panic(playlist: Vec<u8>) {
+        highest_in_playlist(&*playlist).unwrap();
+    }
+
+    #[test]
+    fn every_segment_named_counts(numbers in prop::collection::vec(any::<u64>(), 1..20)) {
+        let lines: Vec<String> = numbers.iter().map(|n| format!("#EXTINF:4.0,\nseg-{n}.m4s\n")).collect();
+        let playlist = lines.concat();
+        prop_assert_eq!(highest_in_playlist(playlist.as_bytes()).unwrap(), numbers.iter().copied().max());
+    }
+}
