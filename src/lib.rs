@@ -11,7 +11,7 @@
 //!    `contract::locks::a_pin_ends_with_its_holder_even_one_that_was_killed`)
 //! 2. **Readers share, one remover excludes, nobody upgrades.** A refusal has to last before it counts,
 //!    since a probe looks like a reader for an instant.
-//!    (`lock::tests::a_remover_keeps_readers_and_removers_out`,
+//!    (`locks::tests::a_remover_keeps_readers_and_removers_out`,
 //!    `contract::locks::one_of_two_holders_is_enough`)
 //! 3. **Only what is seen under the lock counts.** What was hit, written, sealed or replaced after it
 //!    was planned stays.

@@ -14,7 +14,7 @@ fn every_promise_names_tests_that_exist() {
         let parts: Vec<&str> = path.split("::").collect();
         let [binary, module, name] = parts[..] else { unreachable!() };
         let file = match module {
-            "tests" => top.join(format!("src/{binary}.rs")),
+            "tests" => top.join(format!("src/{binary}/tests.rs")),
             _ => top.join(format!("tests/{binary}/{module}.rs")),
         };
         let source = fs::read_to_string(&file).unwrap_or_default();
