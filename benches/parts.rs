@@ -38,6 +38,8 @@ fn entry(number: u64) -> Entry {
         last_written: NOW - Duration::from_secs(2_000_000),
         identity: (1, number),
         pin: PinState::Free,
+        open_in: Vec::new(),
+        last_read: None,
         has_writer_lockfile: true,
     }
 }

@@ -86,7 +86,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__gc__subcmd__orphans)
-            opts="-n -q -v -h -V --min-age --dry-run --wait --root --json --quiet --verbose --help --version"
+            opts="-n -q -v -h -V --min-age --locks-only --dry-run --wait --root --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -321,7 +321,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__sweep)
-            opts="-n -q -v -h -V --max-size --min-free --older-than --max-entries --low-water --keep-recent --best-effort --min-budget --min-age --dry-run --wait --root --json --quiet --verbose --help --version"
+            opts="-n -q -v -h -V --max-size --min-free --older-than --max-entries --low-water --keep-recent --best-effort --min-budget --min-age --locks-only --dry-run --wait --root --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -378,7 +378,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__verify)
-            opts="-q -v -h -V --segments --deep --subset --fix --root --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --segments --deep --subset --fix --locks-only --root --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -54,6 +54,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l subset -d
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l root -d 'The cache\'s directory [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l deep -d 'Also read box headers, the timeline and subtitles; never the media data'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l fix -d 'Remove what is damaged and not in use'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l locks-only -d 'With --fix, protect by locks alone, not by open files and recent reads'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l json -d 'Print one JSON object (key: one a line)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -s q -l quiet -d 'Print nothing but warnings and errors'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -s v -l verbose -d 'Also say of every entry that stays why'
@@ -70,6 +71,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l min-age -d
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l wait -d 'Wait this long for another maintainer instead of giving up at once' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l root -d 'The cache\'s directory [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l best-effort -d 'Evict what can go even if what is in use exceeds --max-size alone'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l locks-only -d 'Protect by locks and writes alone, not by open files and recent reads'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s n -l dry-run -d 'Say what would be done and do nothing'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l json -d 'Print one JSON object (key: one a line)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s q -l quiet -d 'Print nothing but warnings and errors'
@@ -93,6 +95,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -s V -l versi
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l min-age -d 'Take partial entries for abandoned when nothing was written for this long [default: 10m]' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l wait -d 'Wait this long for another maintainer instead of giving up at once' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l root -d 'The cache\'s directory [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l locks-only -d 'Protect by locks and writes alone, not by open files and recent reads'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s n -l dry-run -d 'Say what would be done and do nothing'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l json -d 'Print one JSON object (key: one a line)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s q -l quiet -d 'Print nothing but warnings and errors'

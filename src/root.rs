@@ -13,6 +13,8 @@ use crate::key::Key;
 use crate::problem::Problem;
 use crate::sys::mounts::MountTable;
 
+pub use crate::sys::mounts::Atime;
+
 /// An open cache root.
 #[derive(Debug)]
 pub struct Root {
@@ -62,6 +64,12 @@ impl Root {
     /// Path of the entry `key`.
     pub fn entry_path(&self, key: Key) -> PathBuf {
         self.path.join(key.to_string())
+    }
+
+    /// How the mount of the root keeps the times of reads.
+    pub fn atime(&self) -> Atime {
+        let table = MountTable::read().unwrap_or_default();
+        table.of(&self.fd).map_or(Atime::Unknown, |mount| mount.atime)
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

@@ -5,10 +5,11 @@ use std::time::SystemTime;
 
 use crate::cache::events::Summary;
 use crate::cache::{CacheNotice, CacheView, Entry, State, Trash};
+use crate::locks::{OpenFiles, ProcessCount};
 use crate::plan::{Protection, Shield, Totals};
 use crate::problem::Problem;
 use crate::progress::Progress;
-use crate::root::{Root, Space};
+use crate::root::{Atime, Root, Space};
 
 /// What is in the cache.
 #[derive(Clone, Debug)]
@@ -26,6 +27,14 @@ pub struct Stats {
     pub files: u64,
     /// The entries that somebody uses.
     pub pinned: Totals,
+    /// The entries that other processes have something open in, and that nobody pins.
+    pub open: Totals,
+    /// The entries that were read lately, and that nobody pins, has open or encodes.
+    pub read: Totals,
+    /// How many processes could be looked at.
+    pub processes: ProcessCount,
+    /// How the mount of the cache keeps the times of reads.
+    pub atime: Atime,
     /// The partial entries that nobody pins and that were written to within [`crate::plan::MIN_AGE`].
     pub writing: Totals,
     /// Removed entries whose files are still there.
@@ -49,7 +58,9 @@ pub struct Stats {
 impl Stats {
     /// Looks at the whole cache. Fails only where the root itself cannot be read.
     pub fn gather(root: &Root, now: SystemTime, progress: &dyn Progress) -> Result<Self, Problem> {
-        let view = CacheView::scan(root, progress)?;
+        let mut view = CacheView::scan(root, progress)?;
+        let open = OpenFiles::read(root);
+        view.add_open(&open);
         let notices = view.notices(root, now);
         let CacheView { entries, unreadable, mounted, trash, foreign, mut problems, .. } = view;
         let unreadable_entries = unreadable.len() as u64;
@@ -67,7 +78,11 @@ impl Stats {
             partial: of(&|entry| entry.state == State::Partial),
             files: entries.iter().map(|entry| entry.files).sum(),
             pinned: kept(Protection::Pinned),
+            open: kept(Protection::Open),
             writing: kept(Protection::Writing),
+            read: kept(Protection::Read),
+            processes: open.processes(),
+            atime: root.atime(),
             trash: total(&trash),
             foreign,
             unreadable: unreadable_entries,

@@ -64,10 +64,14 @@ pub struct Entry {
     pub last_used: SystemTime,
     /// The newest mtime of anything in the entry; the directory's own while nothing is in it.
     pub last_written: SystemTime,
+    /// When a file in it was last read after it was written, as its atime tells; `None` where none was.
+    pub last_read: Option<SystemTime>,
     /// Device and inode of the entry's directory.
     pub identity: (u64, u64),
-    /// Who uses it.
+    /// Who has pinned it.
     pub pin: PinState,
+    /// Other processes that have something in it open, where that was looked for.
+    pub open_in: Vec<Holder>,
     /// Whether a daemon that follows the lock protocol made it: maintainers never create `.write`.
     pub has_writer_lockfile: bool,
 }
@@ -138,8 +142,10 @@ pub(crate) fn scan_entry(
         allocated_bytes: tally.allocated_bytes,
         last_used,
         last_written: tally.last_written.unwrap_or(last_used),
+        last_read: tally.last_read,
         identity: identity(&stat),
         pin: PinState::Free,
+        open_in: Vec::new(),
         has_writer_lockfile: false,
     }))
 }
@@ -171,6 +177,10 @@ pub(crate) fn modified(stat: &Stat) -> SystemTime {
     instant(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
 }
 
+fn accessed(stat: &Stat) -> SystemTime {
+    instant(stat.st_atime, u32::try_from(stat.st_atime_nsec).unwrap_or(0))
+}
+
 /// Sums up a tree.
 #[derive(Default)]
 struct Tally {
@@ -179,6 +189,7 @@ struct Tally {
     bytes: u64,
     allocated_bytes: u64,
     last_written: Option<SystemTime>,
+    last_read: Option<SystemTime>,
 }
 
 impl Visitor for Tally {
@@ -196,6 +207,10 @@ impl Visitor for Tally {
         self.sealed |= depth == 0 && name.to_bytes() == layout::COMPLETE.as_bytes();
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             return Ok(Visit::Descend);
+        }
+        let read = accessed(&stat);
+        if read > modified(&stat) {
+            self.last_read = self.last_read.max(Some(read));
         }
         self.files += 1;
         self.bytes = self.bytes.saturating_add(fd::size(&stat));

@@ -7,7 +7,7 @@ use super::CacheNotice;
 use super::entry::{Entry, PinState, Trash, scan_entry, scan_trash};
 use super::listing::Listing;
 use crate::key::Key;
-use crate::locks;
+use crate::locks::{self, OpenFiles};
 use crate::problem::Problem;
 use crate::progress::{Progress, Task};
 use crate::root::Root;
@@ -101,6 +101,13 @@ impl CacheView {
         }
         view.took = began.elapsed();
         Ok(view)
+    }
+
+    /// Adds which other processes have something in the entries open.
+    pub(crate) fn add_open(&mut self, open: &OpenFiles) {
+        for entry in &mut self.entries {
+            entry.open_in = open.users(entry.key).to_vec();
+        }
     }
 
     /// What about the view as a whole the user should know, at `now`.

@@ -143,6 +143,9 @@ pub struct VerifyArgs {
     /// Remove what is damaged and not in use
     #[arg(long)]
     pub fix: bool,
+    /// With --fix, protect by locks alone, not by open files and recent reads
+    #[arg(long, requires = "fix")]
+    pub locks_only: bool,
 }
 
 /// `I/N`, or `today/N` for a timer: another part every day.
@@ -229,6 +232,9 @@ impl std::str::FromStr for Budget {
 
 #[derive(Args, Debug)]
 pub struct MaintenanceArgs {
+    /// Protect by locks and writes alone, not by open files and recent reads
+    #[arg(long)]
+    pub locks_only: bool,
     /// Say what would be done and do nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,

@@ -9,7 +9,10 @@ use crate::cli::args::GcOrphansArgs;
 use crate::cli::exit::Exit;
 
 pub fn run(context: &Context<'_>, args: &GcOrphansArgs) -> Result<Exit, Stop> {
-    let policy = Policy::Orphans { min_age: args.min_age.map_or(MIN_AGE, |Span(age)| age) };
+    let policy = Policy::Orphans {
+        min_age: args.min_age.map_or(MIN_AGE, |Span(age)| age),
+        locks_only: args.maintenance.locks_only,
+    };
     let options = Options {
         dry_run: args.maintenance.dry_run,
         wait: args.maintenance.wait.map_or_else(Default::default, |Span(wait)| wait),

@@ -26,6 +26,7 @@ pub fn run(context: &Context<'_>, mut args: SweepArgs) -> Result<Exit, Stop> {
         keep_recent: args.keep_recent.map_or_else(Default::default, |Span(age)| age),
         min_age: args.min_age.map_or(MIN_AGE, |Span(age)| age),
         best_effort: args.best_effort,
+        locks_only: args.maintenance.locks_only,
     });
     let options = Options {
         dry_run: args.maintenance.dry_run,

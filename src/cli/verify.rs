@@ -1,6 +1,7 @@
 //! `verify`: tell whole entries from damaged ones.
 
 use hls_cache::maintain::{self, Selection};
+use hls_cache::plan::Shield;
 use hls_cache::verify::Checks;
 
 use super::{Context, Stop};
@@ -21,6 +22,13 @@ pub fn run(context: &Context<'_>, args: VerifyArgs) -> Result<Exit, Stop> {
     let checks = Checks { segments: args.segments, deep: args.deep };
     let root = context.open_root()?;
     let live = context.live(&root);
-    let verification = maintain::verify(&root, &selection, checks, args.fix, context.now, &live)?;
+    let verification = maintain::verify(
+        &root,
+        &selection,
+        checks,
+        args.fix.then(|| Shield { locks_only: args.locks_only, ..Shield::default() }),
+        context.now,
+        &live,
+    )?;
     context.finish(&root, &verification, live.said())
 }

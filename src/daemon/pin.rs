@@ -62,6 +62,6 @@ impl Pin {
         let mut remover = Remover::new(&root, &());
         let buffer = &mut Buffer::new();
         let result = maintain::remove_if_damaged(&mut remover, &root, key, checks, buffer);
-        finish(&root, remover, result.map(drop))
+        finish(&root, remover, result)
     }
 }

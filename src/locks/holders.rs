@@ -126,7 +126,7 @@ fn held_by(pid: u32) -> HashSet<Lock> {
 }
 
 /// The process `pid` by its name, if it is still there.
-fn identify(pid: u32) -> Option<Holder> {
+pub(super) fn identify(pid: u32) -> Option<Holder> {
     let command = fs::read(format!("/proc/{pid}/comm")).ok()?;
     let command = String::from_utf8_lossy(command.trim_ascii_end()).into_owned();
     Some(Holder { pid, command })

@@ -28,6 +28,7 @@
 
 mod holders;
 mod lockfile;
+mod open;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +46,8 @@ use crate::root::Root;
 pub use self::holders::Holder;
 pub(crate) use self::holders::{of_maintenance_lock, of_pins};
 pub(crate) use self::lockfile::{Held, create};
+pub(crate) use self::open::OpenFiles;
+pub use crate::sys::processes::ProcessCount;
 
 /// How long a remover retries a refused lock before it means 'pinned': long against another tool's
 /// probe, short against a viewer's film.

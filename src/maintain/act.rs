@@ -1,10 +1,13 @@
 //! Acting on a plan: one candidate after the other, each looked at again under its lock.
 
+use std::time::SystemTime;
+
 use super::{Order, Outcome};
 use crate::cache::events::{Event, Journal};
 use crate::cache::{Cause, Entry, StatEntry, State, scan_entry, stat_entry};
+use crate::locks::{OpenFiles, ProcessCount};
 use crate::maintain::Notice;
-use crate::plan::{Fate, Forced, Plan, Policy, Protection};
+use crate::plan::{Fate, Forced, Plan, Policy, Protection, Shield};
 use crate::removal::{self, Remover};
 use crate::root::Root;
 use crate::sys::walk::Buffer;
@@ -12,6 +15,8 @@ use crate::sys::walk::Buffer;
 /// Carries candidates out, or in a dry run says that it would.
 pub(super) struct Actor<'a> {
     pub(super) order: Order<'a>,
+    /// The last reading of what other processes have open; `None` where it does not count.
+    pub(super) open: Option<OpenFiles>,
     pub(super) buffer: Buffer,
     pub(super) remover: Remover<'a>,
     pub(super) journal: Journal<'a>,
@@ -31,10 +36,29 @@ impl Actor<'_> {
         if options.dry_run {
             return Ok(());
         }
+        self.check_unused(planned)?;
         let claim = self.remover.claim(planned.key, self.force())?;
         let entry = self.look_again(planned)?;
         self.remover.take_out(claim, &entry)?;
         self.journal.append(Event::removal(&entry, cause, self.order.now));
+        Ok(())
+    }
+
+    /// Asks once more whether somebody uses the entry without a lock, before it is locked: a daemon gives up
+    /// waiting for a lock after a second.
+    fn check_unused(&mut self, planned: &Entry) -> Result<(), Fate> {
+        let Order { root, policy, now, .. } = self.order;
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if open.is_stale() {
+            *open = OpenFiles::read(root);
+        }
+        if !open.users(planned.key).is_empty() {
+            return Err(Fate::Kept(Protection::Open));
+        }
+        let entry = scan_entry(root, planned.key, &mut self.buffer)?.ok_or(Fate::Absent)?;
+        if policy.shield().is_read(&entry, now) {
+            return Err(Fate::Kept(Protection::Read));
+        }
         Ok(())
     }
 
@@ -49,7 +73,8 @@ impl Actor<'_> {
     fn look_again(&mut self, planned: &Entry) -> Result<Entry, Fate> {
         let Order { root, policy, now, .. } = self.order;
         if !matches!(policy, Policy::Invalidate { .. }) {
-            return look_as_planned(root, planned, &mut self.buffer);
+            let shield = policy.shield();
+            return look_as_planned(root, planned, &shield, now, &mut self.buffer);
         }
         let entry = scan_entry(root, planned.key, &mut self.buffer)?.ok_or(Fate::Absent)?;
         match policy.shield().protection(&entry, now) {
@@ -76,33 +101,46 @@ impl Actor<'_> {
     }
 
     /// Deletes what has left its name, which makes room for what the log had none for.
-    pub(super) fn finish(self, outcome: &mut Outcome) {
+    /// Returns how many processes could be looked at.
+    pub(super) fn finish(self, outcome: &mut Outcome) -> ProcessCount {
         let deleted = self.remover.finish();
         outcome.freed_bytes = deleted.freed_bytes;
         outcome.problems.extend(deleted.problems);
         outcome.notices.extend(self.journal.finish().map(Notice::NotLogged));
+        self.open.map(|open| open.processes()).unwrap_or_default()
     }
 }
 
 /// The second look of `sweep` and `gc-orphans`: removed only if it is as it was planned. Without it,
 /// measured, thousands of entries were evicted right after a hit.
-fn look_as_planned(root: &Root, planned: &Entry, buffer: &mut Buffer) -> Result<Entry, Fate> {
-    let now = stat_entry(root, planned.key)?.ok_or(Fate::Absent)?;
+fn look_as_planned(
+    root: &Root,
+    planned: &Entry,
+    shield: &Shield,
+    now: SystemTime,
+    buffer: &mut Buffer,
+) -> Result<Entry, Fate> {
+    let found = stat_entry(root, planned.key)?.ok_or(Fate::Absent)?;
     let as_planned = StatEntry {
         identity: planned.identity,
         last_used: planned.last_used,
         state: planned.state,
     };
-    if now != as_planned {
+    if found != as_planned {
         return Err(Fate::Kept(Protection::Changed));
     }
-    if planned.state == State::Sealed {
+    if planned.state == State::Sealed && shield.locks_only {
         return Ok(planned.clone());
     }
-    // The whole entry is read again: segments do not move its directory's mtime.
+    // The whole entry is read again: neither segments nor readers move its directory's mtime.
     let entry = scan_entry(root, planned.key, buffer)?.ok_or(Fate::Absent)?;
-    if (entry.identity, entry.last_written) != (planned.identity, planned.last_written) {
+    let has_changed = entry.identity != planned.identity
+        || (entry.state == State::Partial && entry.last_written != planned.last_written);
+    if has_changed {
         return Err(Fate::Kept(Protection::Changed));
+    }
+    if shield.is_read(&entry, now) {
+        return Err(Fate::Kept(Protection::Read));
     }
     Ok(entry)
 }

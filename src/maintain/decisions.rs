@@ -6,7 +6,7 @@ use super::{Decision, Kind, Limits, Notice, Observer, Order, Outcome};
 use crate::cache::events::{self, SweepEvent};
 use crate::cache::{CacheNotice, CacheView, Entry, PinState, Totals, mount_in_the_way};
 use crate::key::Key;
-use crate::locks;
+use crate::locks::{self, OpenFiles};
 use crate::plan::{self, Fate, Plan, Policy, Protection, Shield, Sweep, Which};
 use crate::root::Root;
 use crate::units::{Percent, unix_seconds};
@@ -26,13 +26,14 @@ impl Told<'_> {
         order: &Order<'_>,
         view: &CacheView,
         plan: &Plan<'_>,
+        open: Option<&OpenFiles>,
         outcome: &Outcome,
     ) {
         for &index in &plan.decided()[self.count..] {
             self.count += 1;
             let fate = plan.fate(index);
             let Some(mut decision) = decide(order, &view.entries[index], fate) else { continue };
-            find_late_holders(order.root, &mut decision);
+            find_late_holders(order.root, open, &mut decision);
             self.observer.decided(outcome, &decision);
             self.decisions[index] = Some(decision);
         }
@@ -51,14 +52,20 @@ fn decide(order: &Order<'_>, entry: &Entry, fate: Fate) -> Option<Decision> {
     Some(Decision { key: entry.key, entry: known, fate })
 }
 
-/// Names the holders of what was found pinned only when it was its turn, if they still hold it.
-fn find_late_holders(root: &Root, decision: &mut Decision) {
-    if decision.fate != Fate::Kept(Protection::Pinned) {
-        return;
-    }
-    if let Some(entry) = decision.entry.as_mut().filter(|entry| entry.pin == PinState::Free) {
-        let holders = locks::of_pins(root, &[entry.key]);
-        entry.pin = PinState::Held(holders.into_iter().flatten().collect());
+/// Names the users of what was found in use only when it was its turn, if they still use it.
+fn find_late_holders(root: &Root, open: Option<&OpenFiles>, decision: &mut Decision) {
+    let Some(entry) = &mut decision.entry else { return };
+    match decision.fate {
+        Fate::Kept(Protection::Pinned) if entry.pin == PinState::Free => {
+            let holders = locks::of_pins(root, &[entry.key]);
+            entry.pin = PinState::Held(holders.into_iter().flatten().collect());
+        }
+        Fate::Kept(Protection::Open) => {
+            if let Some(open) = open {
+                entry.open_in = open.users(entry.key).to_vec();
+            }
+        }
+        _ => {}
     }
 }
 
@@ -190,7 +197,9 @@ impl Outcome {
             }
             let totals = match fate.protection().or_else(|| shield.protection(entry, self.now)) {
                 Some(Protection::Pinned) => &mut self.pinned,
+                Some(Protection::Open) => &mut self.open,
                 Some(Protection::Writing) => &mut self.writing,
+                Some(Protection::Read) => &mut self.read,
                 _ => continue,
             };
             totals.add(entry.bytes, entry.allocated_bytes);

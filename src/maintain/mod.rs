@@ -20,7 +20,7 @@ use self::act::Actor;
 use self::decisions::Told;
 use crate::cache::events::{self, Journal};
 use crate::cache::{CacheView, Listing};
-use crate::locks::{self, Holder};
+use crate::locks::{self, Holder, OpenFiles, ProcessCount};
 use crate::plan::{Fate, Plan, Policy, Step, Sweep};
 use crate::problem::Problem;
 use crate::progress::Progress;
@@ -124,14 +124,22 @@ pub fn run(
     // Ages count from when the wait for another maintainer was over.
     outcome.now = now.checked_add(began.elapsed()).unwrap_or(now);
     let order = Order { root, policy, options, now: outcome.now };
-    let view = CacheView::scan(root, observer)?;
+    let mut view = CacheView::scan(root, observer)?;
     if has_manners && options.dry_run {
         foresee_reaping(root, &view, &mut outcome);
     }
     let space = space_for(policy, options, root, &view)?;
+    // Reading what all processes have open is only worth it where something would go.
+    let mut open = None;
+    if !policy.shield().locks_only && Plan::new(&view, policy, order.now, space).has_candidate() {
+        let read = OpenFiles::read(root);
+        view.add_open(&read);
+        open = Some(read);
+    }
     let mut plan = Plan::new(&view, policy, order.now, space);
     let mut actor = Actor {
         order,
+        open,
         buffer: Buffer::new(),
         remover: Remover::new(root, observer),
         journal: Journal::new(root),
@@ -146,20 +154,27 @@ pub fn run(
             }
             Step::MeasureSpace => actor.measure_space(&mut plan, &mut outcome),
         }
-        told.tell(&order, &view, &plan, &outcome);
+        told.tell(&order, &view, &plan, actor.open.as_ref(), &outcome);
     }
-    told.tell(&order, &view, &plan, &outcome);
+    told.tell(&order, &view, &plan, actor.open.as_ref(), &outcome);
     if needs_space(policy) && !options.dry_run {
         // What the file system says at the end, not what was planned.
         actor.measure_space(&mut plan, &mut outcome);
     }
-    actor.finish(&mut outcome);
+    let processes = actor.finish(&mut outcome);
     drop(maintenance);
     outcome.summarise(&order, &view, &plan, told);
+    outcome.notices.extend(unseen_processes(&outcome, processes));
     if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
         outcome.log_sweep(root, sweep);
     }
     Ok(outcome)
+}
+
+/// That a run which removes could not look at some processes, which may be using what went.
+fn unseen_processes(outcome: &Outcome, processes: ProcessCount) -> Option<Notice> {
+    let is_blind = outcome.removed > 0 && processes.unreadable > 0;
+    is_blind.then_some(Notice::UnseenProcesses(processes))
 }
 
 /// Takes the maintenance lock, and says for whom it waits if it has to; `None` when another process

@@ -1,6 +1,7 @@
 //! What the user should know although nothing failed, as facts; the sentences are the report's.
 
 use crate::cache::CacheNotice;
+use crate::locks::ProcessCount;
 use crate::plan::Unmet;
 use crate::problem::Problem;
 
@@ -18,6 +19,8 @@ pub enum Notice {
     UnseenUse(u64),
     /// What the caller wants said with the rest.
     Caller(String),
+    /// Something was removed, and some processes could not be looked at.
+    UnseenProcesses(ProcessCount),
     /// A limit is still exceeded.
     Unmet(Unmet),
 }

@@ -47,8 +47,12 @@ pub struct Outcome {
     pub after: Totals,
     /// Of those after, the pinned.
     pub pinned: Totals,
-    /// Of those after, the ones being encoded and not pinned.
+    /// Of those after, the ones that other processes have open, and that are not pinned.
+    pub open: Totals,
+    /// Of those after, the ones being encoded, and neither pinned nor open.
     pub writing: Totals,
+    /// Of those after, the ones that were read lately, and none of these.
+    pub read: Totals,
     /// How many entries were removed.
     pub removed: u64,
     /// Bytes of the removed entries whose files are deleted.
@@ -100,7 +104,9 @@ impl Outcome {
             before: Totals::default(),
             after: Totals::default(),
             pinned: Totals::default(),
+            open: Totals::default(),
             writing: Totals::default(),
+            read: Totals::default(),
             removed: 0,
             freed_bytes: 0,
             failed: 0,

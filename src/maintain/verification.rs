@@ -1,13 +1,14 @@
 //! The run of `verify`: which entries are damaged, and removing these.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use super::{Notice, Observer, Subset};
 use crate::cache::events::{Event, Journal};
 use crate::cache::{CacheNotice, Cause, Entry, Listing, mount_in_the_way, scan_entry};
 use crate::key::Key;
-use crate::plan::{Fate, Protection};
+use crate::locks::OpenFiles;
+use crate::plan::{Fate, Protection, Shield};
 use crate::problem::Problem;
 use crate::progress::Task;
 use crate::removal::{self, Remover};
@@ -69,12 +70,12 @@ impl Verification {
     }
 }
 
-/// Verifies the entries of `selection`, and if `fix` says so removes what is damaged and not pinned.
+/// Verifies the entries of `selection`, and removes what is damaged where `fix` says what protects it.
 pub fn verify(
     root: &Root,
     selection: &Selection,
     checks: Checks,
-    fix: bool,
+    fix: Option<Shield>,
     now: SystemTime,
     observer: &dyn Observer,
 ) -> Result<Verification, Problem> {
@@ -106,12 +107,17 @@ pub fn verify(
     };
     observer.start(Task::Verify, keys.len());
     let results = parallel::map(&keys, Buffer::new, |buffer, &key| {
+        // As it was before this run's own reads, which move the time of the last read where it is not the
+        // owner's or root's.
+        let before = fix.and_then(|_| scan_entry(root, key, buffer).ok().flatten());
         let health = check_entry(root, key, checks, buffer);
         observer.step();
-        health
+        (health, before)
     });
     observer.finish();
-    for (key, health) in keys.into_iter().zip(results) {
+    let mut before = HashMap::new();
+    for (key, (health, entry)) in keys.into_iter().zip(results) {
+        before.extend(entry.map(|entry| (key, entry)));
         match health {
             Ok(Health::Absent) if !is_named => {}
             Ok(health) => {
@@ -124,60 +130,145 @@ pub fn verify(
             Err(problem) => verification.problems.push(problem),
         }
     }
-    if fix {
-        remove_damaged(root, checks, now, &mut verification, observer);
+    if let Some(shield) = fix {
+        let mut repair = Repair::new(root, checks, shield, now, &before, observer);
+        repair.remove_damaged(&mut verification, observer);
+        repair.finish(&mut verification);
     } else {
         verification.verdicts.iter().for_each(|verdict| observer.judged(verdict));
     }
     Ok(verification)
 }
 
-fn remove_damaged(
-    root: &Root,
+/// Removes what is damaged.
+struct Repair<'a> {
+    root: &'a Root,
     checks: Checks,
+    shield: Shield,
     now: SystemTime,
-    verification: &mut Verification,
-    observer: &dyn Observer,
-) {
-    let mut buffer = Buffer::new();
-    let mut remover = Remover::new(root, observer);
-    let mut journal = Journal::new(root);
-    for verdict in &mut verification.verdicts {
-        if !matches!(verdict.health, Health::Damaged(_)) {
-            observer.judged(verdict);
-            continue;
-        }
-        let key = verdict.key;
-        let result = remove_if_damaged(&mut remover, root, key, checks, &mut buffer);
-        verdict.fate = Some(match result {
-            Ok(entry) => {
-                journal.append(Event::removal(&entry, Cause::Damaged, now));
-                Fate::Removed(Cause::Damaged)
-            }
-            Err(fate) => fate,
-        });
-        observer.judged(verdict);
-    }
-    verification.problems.extend(remover.finish().problems);
-    verification.notices.extend(journal.finish().map(Notice::NotLogged));
+    /// Each entry as it was before this run read its files.
+    before: &'a HashMap<Key, Entry>,
+    open: Option<OpenFiles>,
+    buffer: Buffer,
+    remover: Remover<'a>,
+    journal: Journal<'a>,
 }
 
-/// Removes `key` if, seen under the lock, it is still damaged; as it was then.
+impl<'a> Repair<'a> {
+    fn new(
+        root: &'a Root,
+        checks: Checks,
+        shield: Shield,
+        now: SystemTime,
+        before: &'a HashMap<Key, Entry>,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        Self {
+            root,
+            checks,
+            shield,
+            now,
+            before,
+            open: None,
+            buffer: Buffer::new(),
+            remover: Remover::new(root, observer),
+            journal: Journal::new(root),
+        }
+    }
+
+    fn remove_damaged(&mut self, verification: &mut Verification, observer: &dyn Observer) {
+        for verdict in &mut verification.verdicts {
+            if matches!(verdict.health, Health::Damaged(_)) {
+                verdict.fate = Some(match self.remove(verdict.key) {
+                    Ok(entry) => {
+                        self.journal.append(Event::removal(&entry, Cause::Damaged, self.now));
+                        Fate::Removed(Cause::Damaged)
+                    }
+                    Err(fate) => fate,
+                });
+            }
+            observer.judged(verdict);
+        }
+    }
+
+    fn remove(&mut self, key: Key) -> Result<Entry, Fate> {
+        removal::check_may_delete(self.root, key.to_string())?;
+        self.check_unused(key)?;
+        let claim = self.remover.claim(key, None)?;
+        self.check_unread(key)?;
+        let entry = check_damaged(self.root, key, self.checks, &mut self.buffer)?;
+        self.remover.take_out(claim, &entry)?;
+        Ok(entry)
+    }
+
+    /// Whether somebody uses the entry without a lock, asked before it is locked.
+    fn check_unused(&mut self, key: Key) -> Result<(), Fate> {
+        if self.shield.locks_only {
+            return Ok(());
+        }
+        if self.open.as_ref().is_none_or(OpenFiles::is_stale) {
+            self.open = Some(OpenFiles::read(self.root));
+        }
+        if self.open.as_ref().is_some_and(|open| !open.users(key).is_empty()) {
+            return Err(Fate::Kept(Protection::Open));
+        }
+        let is_read = |entry| self.shield.is_read(entry, self.now);
+        if self.before.get(&key).is_some_and(is_read) {
+            Err(Fate::Kept(Protection::Read))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether somebody has begun to read it since, as far as this run's own reads do not hide that.
+    fn check_unread(&mut self, key: Key) -> Result<(), Fate> {
+        let user = rustix::process::geteuid();
+        if self.shield.locks_only || !(user.is_root() || user.as_raw() == self.root.uid) {
+            return Ok(());
+        }
+        let entry = scan_entry(self.root, key, &mut self.buffer)?.ok_or(Fate::Absent)?;
+        if self.shield.is_read(&entry, self.now) {
+            Err(Fate::Kept(Protection::Read))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn finish(self, verification: &mut Verification) {
+        let processes = self.open.map(|open| open.processes()).unwrap_or_default();
+        if verification.removed() > 0 && processes.unreadable > 0 {
+            verification.notices.push(Notice::UnseenProcesses(processes));
+        }
+        verification.problems.extend(self.remover.finish().problems);
+        verification.notices.extend(self.journal.finish().map(Notice::NotLogged));
+    }
+}
+
+/// The entry as it is under the lock, if it is still damaged.
+fn check_damaged(
+    root: &Root,
+    key: Key,
+    checks: Checks,
+    buffer: &mut Buffer,
+) -> Result<Entry, Fate> {
+    match check_entry(root, key, checks, buffer)? {
+        Health::Damaged(_) => {}
+        Health::Healthy | Health::Unsealed => return Err(Fate::Kept(Protection::Changed)),
+        Health::Absent => return Err(Fate::Absent),
+    }
+    scan_entry(root, key, buffer)?.ok_or(Fate::Absent)
+}
+
+/// Removes `key` for its user, by locks alone, if it is still damaged under the lock.
 pub(crate) fn remove_if_damaged(
     remover: &mut Remover<'_>,
     root: &Root,
     key: Key,
     checks: Checks,
     buffer: &mut Buffer,
-) -> Result<Entry, Fate> {
+) -> Result<(), Fate> {
     removal::check_may_delete(root, key.to_string())?;
     let claim = remover.claim(key, None)?;
-    match check_entry(root, key, checks, buffer)? {
-        Health::Damaged(_) => {}
-        Health::Healthy | Health::Unsealed => return Err(Fate::Kept(Protection::Changed)),
-        Health::Absent => return Err(Fate::Absent),
-    }
-    let entry = scan_entry(root, key, buffer)?.ok_or(Fate::Absent)?;
-    remover.take_out(claim, &entry)?;
-    Ok(entry)
+    let entry = check_damaged(root, key, checks, buffer)?;
+    remover.take_out(claim, &entry)
 }

@@ -18,8 +18,12 @@ pub enum Protection {
     Mounted,
     /// A process holds its pin.
     Pinned,
+    /// Another process has something in it open.
+    Open,
     /// Partial, and written to lately.
     Writing,
+    /// Read lately, after it was written.
+    Read,
     /// Used more recently than `keep_recent`.
     Recent,
     /// Not as it was when it was planned.
@@ -28,8 +32,16 @@ pub enum Protection {
 
 impl Protection {
     /// All of them, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Error, Self::Mounted, Self::Pinned, Self::Writing, Self::Recent, Self::Changed];
+    pub const ALL: [Self; 8] = [
+        Self::Error,
+        Self::Mounted,
+        Self::Pinned,
+        Self::Open,
+        Self::Writing,
+        Self::Read,
+        Self::Recent,
+        Self::Changed,
+    ];
 
     /// The stable name, as in JSON.
     pub fn code(self) -> &'static str {
@@ -37,7 +49,9 @@ impl Protection {
             Self::Error => "error",
             Self::Mounted => "mounted",
             Self::Pinned => "pinned",
+            Self::Open => "open",
             Self::Writing => "writing",
+            Self::Read => "read",
             Self::Recent => "recent",
             Self::Changed => "changed",
         }
@@ -45,7 +59,7 @@ impl Protection {
 
     /// Whether somebody uses the entry, as far as can be seen.
     pub fn is_use(self) -> bool {
-        matches!(self, Self::Pinned | Self::Writing)
+        matches!(self, Self::Pinned | Self::Open | Self::Writing | Self::Read)
     }
 }
 

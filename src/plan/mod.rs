@@ -226,6 +226,11 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether anything would be removed, as far as is known.
+    pub fn has_candidate(mut self) -> bool {
+        self.next_step().is_some()
+    }
+
     /// The next thing to do; `None` when every goal is reached or out of candidates.
     pub fn next_step(&mut self) -> Option<Step<'_, 'a>> {
         while let Some(&goal) = self.goals.get(self.goal) {

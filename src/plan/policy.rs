@@ -37,6 +37,8 @@ pub struct Sweep {
     pub min_age: Duration,
     /// Evict for `max_size` even where the entries in use alone exceed it.
     pub best_effort: bool,
+    /// Only locks and writes protect: neither open files nor recent reads do.
+    pub locks_only: bool,
 }
 
 impl Default for Sweep {
@@ -51,6 +53,7 @@ impl Default for Sweep {
             keep_recent: Duration::ZERO,
             min_age: MIN_AGE,
             best_effort: false,
+            locks_only: false,
         }
     }
 }
@@ -77,6 +80,8 @@ pub enum Policy {
     Orphans {
         /// Abandoned after this long without a write.
         min_age: Duration,
+        /// As in [`Sweep::locks_only`].
+        locks_only: bool,
     },
     /// Entries that the user names.
     Invalidate {
@@ -96,20 +101,25 @@ impl Policy {
 
     /// What this policy spares.
     pub fn shield(&self) -> Shield {
+        let usual = Shield::default();
         match self {
-            Self::Sweep(sweep) => Shield {
-                min_age: sweep.min_age,
-                keep_recent: sweep.keep_recent,
-                ..Shield::default()
+            Self::Sweep(Sweep { min_age, keep_recent, locks_only, .. }) => Shield {
+                min_age: *min_age,
+                keep_recent: *keep_recent,
+                locks_only: *locks_only,
+                ..usual
             },
-            Self::Orphans { min_age } => Shield { min_age: *min_age, ..Shield::default() },
-            Self::Invalidate { which, force } => Shield {
+            Self::Orphans { min_age, locks_only } => {
+                Shield { min_age: *min_age, locks_only: *locks_only, ..usual }
+            }
+            Self::Invalidate { which: Which::All, force } => {
+                Shield { ignore_pins: force.is_some(), ..usual }
+            }
+            Self::Invalidate { which: Which::Keys(_), force } => Shield {
                 ignore_pins: force.is_some(),
-                min_age: match which {
-                    Which::Keys(_) => Duration::ZERO,
-                    Which::All => MIN_AGE,
-                },
-                ..Shield::default()
+                min_age: Duration::ZERO,
+                locks_only: true,
+                ..usual
             },
         }
     }
@@ -119,17 +129,25 @@ impl Policy {
 /// what protects an entry from every command that is not told otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct Shield {
-    /// A partial entry written to more recently than this counts as being encoded.
+    /// A partial entry written to more recently than this counts as being encoded, and one read more
+    /// recently than this as being watched.
     pub min_age: Duration,
     /// What was used more recently than this stays.
     pub keep_recent: Duration,
     /// A pin does not protect: the user forces it.
     pub ignore_pins: bool,
+    /// Open files and recent reads do not protect.
+    pub locks_only: bool,
 }
 
 impl Default for Shield {
     fn default() -> Self {
-        Self { min_age: MIN_AGE, keep_recent: Duration::ZERO, ignore_pins: false }
+        Self {
+            min_age: MIN_AGE,
+            keep_recent: Duration::ZERO,
+            ignore_pins: false,
+            locks_only: false,
+        }
     }
 }
 
@@ -142,10 +160,22 @@ impl Shield {
         if matches!(entry.pin, PinState::Held(_)) && !self.ignore_pins {
             return Some(Protection::Pinned);
         }
+        if !self.locks_only && !entry.open_in.is_empty() {
+            return Some(Protection::Open);
+        }
         if entry.state == State::Partial && age(now, entry.last_written) < self.min_age {
             return Some(Protection::Writing);
         }
+        if self.is_read(entry, now) {
+            return Some(Protection::Read);
+        }
         (age(now, entry.last_used) < self.keep_recent).then_some(Protection::Recent)
+    }
+
+    /// Whether a file in the entry was read lately, after it was written.
+    pub fn is_read(&self, entry: &Entry, now: SystemTime) -> bool {
+        let is_recent = |read| age(now, read) < self.min_age;
+        !self.locks_only && entry.last_read.is_some_and(is_recent)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::cache::PinState;
 use crate::key::Key;
+use crate::locks::Holder;
 use crate::problem::Problem;
 use crate::units::FreeSpace;
 use proptest::prelude::*;
@@ -29,6 +30,8 @@ fn entry(number: usize, bytes: u64, age: Duration) -> Entry {
         last_written: now() - age,
         identity: (0, number as u64),
         pin: PinState::Free,
+        open_in: Vec::new(),
+        last_read: None,
         has_writer_lockfile: true,
     }
 }
@@ -224,7 +227,7 @@ fn orphans_are_partial_unpinned_and_long_unwritten() {
         entry(3, 1, DAY),
         Entry { last_written: now(), ..partial(4, DAY) },
     ];
-    let policy = Policy::Orphans { min_age: MIN_AGE };
+    let policy = Policy::Orphans { min_age: MIN_AGE, locks_only: false };
     let (removed, _) = carry_out(&view(entries), &policy, goes);
     assert_eq!(removed, [(0, Cause::Orphan)]);
 }
@@ -327,8 +330,21 @@ fn reasons_for_keeping_an_entry_come_in_one_order() {
     let (mut unknown, shield) = (writing(entry(0, 1, DAY)), Shield::default());
     unknown.pin = PinState::Unknown;
     assert_eq!(shield.protection(&unknown, now()), Some(Protection::Error));
-    let both = pinned(writing(entry(0, 1, DAY)));
-    assert_eq!(shield.protection(&both, now()), Some(Protection::Pinned));
+    let open = |entry| Entry { open_in: vec![Holder { pid: 1, command: "x".into() }], ..entry };
+    let read = |entry| Entry { last_read: Some(now()), ..entry };
+    let all = open(read(writing(entry(0, 1, DAY))));
+    assert_eq!(shield.protection(&pinned(all.clone()), now()), Some(Protection::Pinned));
+    assert_eq!(shield.protection(&all, now()), Some(Protection::Open));
+    let written_and_read = read(writing(entry(0, 1, DAY)));
+    assert_eq!(shield.protection(&written_and_read, now()), Some(Protection::Writing));
+    assert_eq!(shield.protection(&read(entry(0, 1, DAY)), now()), Some(Protection::Read));
+    let locks_only = Shield { locks_only: true, ..shield };
+    assert_eq!(locks_only.protection(&all, now()), Some(Protection::Writing));
+    assert_eq!(locks_only.protection(&open(read(entry(0, 1, DAY))), now()), None);
+    let read_at = |age| Entry { last_read: Some(now() - age), ..entry(0, 1, DAY) };
+    assert_eq!(shield.protection(&read_at(MIN_AGE), now()), None);
+    let almost = MIN_AGE - Duration::from_nanos(1);
+    assert_eq!(shield.protection(&read_at(almost), now()), Some(Protection::Read));
     let shield = Shield { keep_recent: 2 * DAY, ..shield };
     assert_eq!(shield.protection(&writing(entry(0, 1, DAY)), now()), Some(Protection::Writing));
     assert_eq!(shield.protection(&entry(0, 1, DAY), now()), Some(Protection::Recent));

@@ -51,7 +51,13 @@ pub(crate) fn open_regular<P: Arg + Copy>(
     let parent = parent.as_fd();
     // NONBLOCK: opening a FIFO that nobody writes to would hang the run.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let fd = match retry_on_intr(|| rustix::fs::openat(parent, name, flags, Mode::empty())) {
+    let open = |flags| retry_on_intr(|| rustix::fs::openat(parent, name, flags, Mode::empty()));
+    // NOATIME: what this tool reads must not look as if somebody watched it. Only the owner may ask.
+    let opened = match open(flags | OFlags::NOATIME) {
+        Err(Errno::PERM) => open(flags),
+        other => other,
+    };
+    let fd = match opened {
         Ok(fd) => fd,
         // A symlink, and a socket or a device without a driver.
         Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => return Ok(None),

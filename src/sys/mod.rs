@@ -7,4 +7,5 @@ pub(crate) mod fd;
 pub(crate) mod lines;
 pub(crate) mod mounts;
 pub(crate) mod parallel;
+pub(crate) mod processes;
 pub(crate) mod walk;

@@ -26,6 +26,48 @@ pub(crate) struct Mount {
     shown: PathBuf,
     /// Where it is mounted, as this process sees it.
     point: PathBuf,
+    pub(crate) atime: Atime,
+}
+
+/// How a mount keeps the times of reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Atime {
+    /// The first read after a write, and then one in 24 hours: Linux's default.
+    Relatime,
+    /// Every read.
+    Strictatime,
+    /// None: the mount says so, or is read-only.
+    Noatime,
+    /// The mount does not say what the file systems under it do.
+    Unknown,
+}
+
+impl Atime {
+    /// The stable name, as in JSON.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Relatime => "relatime",
+            Self::Strictatime => "strictatime",
+            Self::Noatime => "noatime",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// From the options of the mount and of its file system, and the file system's type. A stacked or
+    /// remote one shows its own options and not those of what it is made of.
+    fn of(options: &[u8], file_system: &[u8], its_options: &[u8]) -> Self {
+        let has = |options: &[u8], name: &[u8]| options.split(|&b| b == b',').any(|o| o == name);
+        let is_stacked = file_system.starts_with(b"fuse") || file_system.starts_with(b"nfs");
+        if has(options, b"ro") || has(its_options, b"ro") || has(options, b"noatime") {
+            Self::Noatime
+        } else if is_stacked || file_system == b"overlay" {
+            Self::Unknown
+        } else if has(options, b"relatime") {
+            Self::Relatime
+        } else {
+            Self::Strictatime
+        }
+    }
 }
 
 /// A directory's file system and its path inside it.
@@ -94,7 +136,12 @@ impl Mount {
         let (major, minor) = std::str::from_utf8(field()?).ok()?.split_once(':')?;
         let device = (major.parse().ok()?, minor.parse().ok()?);
         let (shown, point) = (unescape(field()?), unescape(field()?));
-        Some(Self { id, parent, device, shown, point })
+        let options = field()?;
+        // Optional fields end with a hyphen.
+        let mut rest = fields.skip_while(|field| field != b"-").skip(1);
+        let file_system = rest.next()?;
+        let atime = Atime::of(options, file_system, rest.nth(1).unwrap_or_default());
+        Some(Self { id, parent, device, shown, point, atime })
     }
 
     /// Where in its file system the directory `path` is, which is reached through this mount.

@@ -21,3 +21,4 @@ mod min_free;
 mod race;
 mod tools;
 mod users;
+mod watchers;

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use walkdir::WalkDir;
 
 /// Of larger files only the beginning is kept; their ctime would tell of any write.
@@ -74,7 +75,7 @@ fn node(path: &Path) -> Node {
     let content = if meta.is_symlink() {
         fs::read_link(path).ok().map(|to| to.into_os_string().into_encoded_bytes())
     } else if meta.is_file() {
-        fs::File::open(path).ok().map(|file| {
+        open_unnoticed(path).map(|file| {
             let mut content = Vec::new();
             file.take(CONTENT_BYTES).read_to_end(&mut content).expect("read");
             content
@@ -91,4 +92,11 @@ fn node(path: &Path) -> Node {
         ctime: (meta.ctime(), meta.ctime_nsec()),
         content,
     }
+}
+
+/// Opens a file so that it does not look as if somebody watched it, where that is allowed.
+fn open_unnoticed(path: &Path) -> Option<fs::File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let open = |flags| rustix::fs::open(path, flags, Mode::empty());
+    open(flags | OFlags::NOATIME).or_else(|_| open(flags)).ok().map(fs::File::from)
 }

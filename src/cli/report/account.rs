@@ -1,9 +1,14 @@
 //! Why an entry goes or stays, in the words of every report.
 
+use std::time::Duration;
+
 use hls_cache::cache::PinState;
 use hls_cache::locks::Holder;
 use hls_cache::maintain::{Decision, Kind, Outcome};
 use hls_cache::plan::{Cause, Fate, Protection};
+use hls_cache::units::age;
+
+use super::human_span;
 
 pub fn of_cause(cause: Cause) -> &'static str {
     match cause {
@@ -22,7 +27,9 @@ pub fn of_protection(protection: Protection) -> &'static str {
         Protection::Error => "error",
         Protection::Mounted => "something is mounted in it",
         Protection::Pinned => "in use",
+        Protection::Open => "open",
         Protection::Writing => "being encoded",
+        Protection::Read => "read lately",
         Protection::Recent => "used recently",
         Protection::Changed => "changed meanwhile",
     }
@@ -49,22 +56,37 @@ pub fn reason(fate: &Fate) -> Option<&'static str> {
     }
 }
 
-/// Why, for people, with who holds the pin.
+/// Why, for people, with who uses it.
 pub fn of_decision(outcome: &Outcome, decision: &Decision) -> String {
-    let pin = decision.entry.as_ref().map(|entry| &entry.pin);
     match (&decision.fate, decision.fate.protection()) {
         (Fate::Removed(cause), _) => of_cause(*cause).into(),
         (Fate::Absent, _) => "nothing to remove".into(),
-        (_, Some(Protection::Pinned)) => match pin {
-            Some(PinState::Held(holders)) => {
-                format!("{}{}", of_protection(Protection::Pinned), by_whom(holders))
-            }
-            _ => of_protection(Protection::Pinned).into(),
-        },
-        (_, Some(protection)) => of_protection(protection).into(),
+        (_, Some(Protection::Read)) => {
+            let read = decision.entry.as_ref().and_then(|entry| entry.last_read);
+            read.map_or_else(|| "read just now".into(), |read| read_ago(age(outcome.now, read)))
+        }
+        (_, Some(protection)) => format!("{}{}", of_protection(protection), users(decision)),
         _ if outcome.gave_up => "spared, as --max-size cannot be met".into(),
         _ if outcome.limits.is_some() => "within the limits".into(),
         _ => "not abandoned".into(),
+    }
+}
+
+/// `read 40s ago`.
+pub fn read_ago(age: Duration) -> String {
+    format!("read {} ago", human_span(age))
+}
+
+/// The known users of an entry that is kept because it is pinned or open, to follow these words.
+pub fn users(decision: &Decision) -> String {
+    let Some(entry) = &decision.entry else { return String::new() };
+    match (decision.fate.protection(), &entry.pin) {
+        (Some(Protection::Pinned), PinState::Held(holders)) => by_whom(holders),
+        (Some(Protection::Open), _) => {
+            let names: Vec<String> = entry.open_in.iter().map(ToString::to_string).collect();
+            format!(" in {}", names.join(" and "))
+        }
+        _ => String::new(),
     }
 }
 

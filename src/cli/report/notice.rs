@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use hls_cache::cache::{CacheNotice, PinState};
+use hls_cache::cache::CacheNotice;
+use hls_cache::locks::ProcessCount;
 use hls_cache::maintain::{Decision, Notice, Outcome};
 use hls_cache::plan::Denied;
 use hls_cache::plan::{A_FILM, EndedEarly, Fate, Protection, Shortage, Unmet};
@@ -22,6 +23,10 @@ pub fn sentence(notice: &Notice) -> String {
         Notice::NotLogged(problem) => problem.to_string(),
         Notice::Cache(notice) => of_cache(notice),
         Notice::UnseenUse(count) => unseen_use(*count, ["removed entry", "removed entries"]),
+        Notice::UnseenProcesses(ProcessCount { seen, unreadable }) => format!(
+            "{unreadable} of {seen} processes could not be looked at, so open files in them do not \
+             protect: run as root with the host's processes in sight"
+        ),
         Notice::Caller(text) => text.clone(),
         Notice::Unmet(unmet) => format!("{} is not met", option(*unmet)),
     }
@@ -146,12 +151,7 @@ fn name_some(decisions: &[&Decision]) -> String {
     let mut names: Vec<String> = decisions
         .iter()
         .take(NAMED)
-        .map(|decision| match decision.entry.as_ref().map(|entry| &entry.pin) {
-            Some(PinState::Held(holders)) => {
-                format!("{}{}", decision.key, account::by_whom(holders))
-            }
-            _ => decision.key.to_string(),
-        })
+        .map(|decision| format!("{}{}", decision.key, account::users(decision)))
         .collect();
     if decisions.len() > NAMED {
         names.push(format!("{} more", decisions.len() - NAMED));

@@ -1,0 +1,138 @@
+//! Use that can be seen without locks: another process has a file of an entry open, or works in it. A daemon
+//! that takes no locks shows itself so, and an ffmpeg that encodes always does.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::holders::{self, Holder};
+use crate::key::Key;
+use crate::root::Root;
+use crate::sys::fd;
+use crate::sys::processes::{self, Link, ProcessCount};
+
+/// A reading older than this is made again before an entry goes. Reading the links of 500 processes with
+/// 1,000 open files each takes about as long.
+const STALE: Duration = Duration::from_secs(1);
+
+/// What processes had open of the entries of a cache, when `/proc` was read.
+#[derive(Debug)]
+pub(crate) struct OpenFiles {
+    users: HashMap<Key, Vec<Holder>>,
+    processes: ProcessCount,
+    read_at: Instant,
+}
+
+impl OpenFiles {
+    /// Reads `/proc`. Call it before a lock is taken: it can take a second, which is as long as a daemon
+    /// waits for the lock.
+    pub(crate) fn read(root: &Root) -> Self {
+        let read_at = Instant::now();
+        let (links, processes) = processes::links(|target| places(target).next().is_some());
+        let mut users: HashMap<Key, Vec<Holder>> = HashMap::new();
+        for link in links {
+            for (key, below) in places(&link.target) {
+                if leads_into(root, key, &below, &link)
+                    && let Some(user) = holders::identify(link.pid)
+                {
+                    let users = users.entry(key).or_default();
+                    if !users.contains(&user) {
+                        users.push(user);
+                    }
+                }
+            }
+        }
+        for users in users.values_mut() {
+            users.sort_unstable();
+        }
+        Self { users, processes, read_at }
+    }
+
+    /// Whether it says too little about what is open now.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.read_at.elapsed() >= STALE
+    }
+
+    /// The processes that had something in the entry open, or worked in it.
+    pub(crate) fn users(&self, key: Key) -> &[Holder] {
+        self.users.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many processes could be looked at.
+    pub(crate) fn processes(&self) -> ProcessCount {
+        self.processes
+    }
+}
+
+/// The places in entries that a path may be, as another process sees it: paths differ between mount
+/// namespaces, but what follows the entry's name is the same in all.
+fn places(target: &[u8]) -> impl Iterator<Item = (Key, PathBuf)> {
+    let starts = target.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at + 1);
+    starts.filter_map(|start| {
+        let name = target.get(start..start + Key::LEN)?;
+        let below = match target.get(start + Key::LEN) {
+            None => &[][..],
+            Some(b'/') => &target[start + Key::LEN + 1..],
+            Some(_) => return None,
+        };
+        Some((Key::from_bytes(name)?, PathBuf::from(OsStr::from_bytes(below))))
+    })
+}
+
+/// Whether the link leads to the very file at that place in this cache's entry: a file of the same name
+/// elsewhere keeps no entry from going. Only what matched by name gets here, so that no dead mount elsewhere
+/// hangs the run.
+fn leads_into(root: &Root, key: Key, below: &Path, link: &Link) -> bool {
+    let here = fd::stat(root.fd(), &Path::new(&key.to_string()).join(below));
+    here.is_ok_and(|here| {
+        rustix::fs::stat(&link.path)
+            .is_ok_and(|there| (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_an_entry_is_what_follows_a_key() {
+        let found = |target: &[u8]| {
+            let text = |(key, below): (Key, PathBuf)| format!("{key} {}", below.display());
+            places(target).map(text).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            found(b"/srv/hls/0123456789abcdef/video/seg-1.m4s"),
+            ["0123456789abcdef video/seg-1.m4s"]
+        );
+        assert_eq!(found(b"/in/a/container/0123456789abcdef"), ["0123456789abcdef "]);
+        assert_eq!(
+            found(b"/0123456789abcdef/fedcba9876543210/x"),
+            ["0123456789abcdef fedcba9876543210/x", "fedcba9876543210 x"]
+        );
+        for none in [
+            &b"socket:[123456789012345]"[..],
+            b"/srv/hls/0123456789abcdef0/video",
+            b"/srv/hls/0123456789ABCDEF/video",
+            b"/srv/hls/.0123456789abcdef.pin",
+            b"0123456789abcdef",
+            b"",
+        ] {
+            assert_eq!(found(none), [""; 0], "{}", none.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn this_process_is_no_user_of_its_own_entries() {
+        let directory = tempfile::tempdir().unwrap();
+        let key: Key = "0123456789abcdef".parse().unwrap();
+        let path = directory.path().join(key.to_string());
+        std::fs::create_dir(&path).unwrap();
+        let _open = std::fs::File::open(&path).unwrap();
+        let root = Root::open(directory.path()).unwrap();
+        let open = OpenFiles::read(&root);
+        assert_eq!(open.users(key), []);
+        assert!(open.processes().seen > 0, "at least the one that started this");
+    }
+}

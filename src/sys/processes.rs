@@ -1,0 +1,117 @@
+//! What other processes have open, as the links in `/proc` say. Reading a link asks no file system: only
+//! following it does, and that is the caller's to decide, since a dead mount would hang it.
+
+use std::ffi::CStr;
+use std::fs;
+use std::mem::MaybeUninit;
+use std::path::PathBuf;
+
+use rustix::fs::{CWD, Mode, OFlags, RawDir};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::parallel;
+
+/// A link of a process to a file or directory that it has open, or to its working directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) pid: u32,
+    /// Where the link is in `/proc`; following it leads to the very file.
+    pub(crate) path: PathBuf,
+    /// What it says: the file's path as that process sees it.
+    pub(crate) target: Vec<u8>,
+}
+
+/// How many processes could be looked at. Kernel threads have nothing open and are not counted, nor is
+/// this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessCount {
+    /// Processes that this one can see.
+    pub seen: u64,
+    /// Of these, the ones whose open files this user may not look at.
+    pub unreadable: u64,
+}
+
+/// Room for one link: what the kernel tells of a path is at most a page.
+const PAGE: usize = 4096;
+/// Room for some hundred names of descriptors.
+const NAMES: usize = 8192;
+
+struct Scratch {
+    names: Vec<MaybeUninit<u8>>,
+    target: Vec<MaybeUninit<u8>>,
+}
+
+/// Reads the links of every other process, and keeps those whose target `is_wanted`.
+pub(crate) fn links(is_wanted: impl Fn(&[u8]) -> bool + Sync) -> (Vec<Link>, ProcessCount) {
+    let own = std::process::id();
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids: Vec<u32> = names
+        .filter_map(|name| name.file_name().to_str()?.parse().ok())
+        .filter(|&pid| pid != own)
+        .collect();
+    let scratch = || Scratch {
+        names: vec![MaybeUninit::uninit(); NAMES],
+        target: vec![MaybeUninit::uninit(); PAGE],
+    };
+    let read = parallel::map(&pids, scratch, |scratch, &pid| links_of(pid, scratch, &is_wanted));
+    let (mut links, mut count) = (Vec::new(), ProcessCount::default());
+    for (pid, found) in pids.into_iter().zip(read) {
+        match found {
+            Ok(found) => {
+                count.seen += 1;
+                links.extend(found);
+            }
+            Err(Errno::ACCESS | Errno::PERM) if !is_kernel_thread(pid) => {
+                count.seen += 1;
+                count.unreadable += 1;
+            }
+            // It has ended, or has nothing to look at.
+            Err(_) => {}
+        }
+    }
+    (links, count)
+}
+
+fn links_of(
+    pid: u32,
+    scratch: &mut Scratch,
+    is_wanted: &(impl Fn(&[u8]) -> bool + Sync),
+) -> Result<Vec<Link>, Errno> {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open =
+        |path: &PathBuf| retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()));
+    let (fds, cwd) = (process.join("fd"), process.join("cwd"));
+    let directory = open(&fds)?;
+    let mut links = Vec::new();
+    let mut keep = |path: PathBuf, target: &[u8]| {
+        if is_wanted(target) {
+            links.push(Link { pid, path, target: target.to_vec() });
+        }
+    };
+    if let Ok((target, _)) = rustix::fs::readlinkat_raw(CWD, &cwd, &mut scratch.target[..]) {
+        keep(cwd, target);
+    }
+    let mut names = RawDir::new(&directory, &mut scratch.names);
+    while let Some(entry) = names.next() {
+        let Ok(entry) = entry else { break };
+        let name: &CStr = entry.file_name();
+        if name.to_bytes().starts_with(b".") {
+            continue;
+        }
+        let read = rustix::fs::readlinkat_raw(&directory, name, &mut scratch.target[..]);
+        if let (Ok((target, _)), Ok(name)) = (read, name.to_str()) {
+            keep(fds.join(name), target);
+        }
+    }
+    Ok(links)
+}
+
+/// A kernel thread's open files cannot be read by ordinary users, and are none.
+fn is_kernel_thread(pid: u32) -> bool {
+    const PF_KTHREAD: u32 = 0x0020_0000;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in parentheses may hold anything; the flags are the seventh field after it.
+    let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(6));
+    flags.and_then(|flags| flags.parse().ok()).is_some_and(|flags: u32| flags & PF_KTHREAD != 0)
+}
