@@ -205,11 +205,12 @@ impl Visitor for Tally {
         let stat = fd::stat(dir, name)?;
         self.last_written = self.last_written.max(Some(modified(&stat)));
         self.sealed |= depth == 0 && name.to_bytes() == layout::COMPLETE.as_bytes();
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Directory {
             return Ok(Visit::Descend);
         }
         let read = accessed(&stat);
-        if read > modified(&stat) {
+        if kind == FileType::RegularFile && read > modified(&stat) {
             self.last_read = self.last_read.max(Some(read));
         }
         self.files += 1;
