@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -21,7 +22,9 @@ use rustix::fs::{
 };
 use walkdir::WalkDir;
 
-use crate::common::{Age, Invocation, Run, Size, TestCache, decisions, key, need, pin_name};
+use crate::common::{
+    Age, Invocation, Run, Size, TestCache, decisions, key, need, open_unnoticed, pin_name, snapshot,
+};
 use crate::tools;
 
 /// By locks alone: these tests hold files of entries open themselves, and read them.
@@ -37,7 +40,10 @@ fn contents(top: &Path) -> BTreeMap<PathBuf, Facts> {
         .map(|found| {
             let path = found.unwrap().into_path();
             let meta = path.symlink_metadata().unwrap();
-            let content = if meta.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+            let mut content = Vec::new();
+            if meta.is_file() {
+                snapshot::open_unnoticed(&path).unwrap().read_to_end(&mut content).unwrap();
+            }
             let facts =
                 (meta.mode(), meta.uid(), meta.ino(), meta.mtime(), meta.mtime_nsec(), content);
             (path, facts)

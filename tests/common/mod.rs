@@ -12,7 +12,7 @@ mod mount;
 pub mod need;
 mod paused;
 mod run;
-mod snapshot;
+pub mod snapshot;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

@@ -95,7 +95,7 @@ fn node(path: &Path) -> Node {
 }
 
 /// Opens a file so that it does not look as if somebody watched it, where that is allowed.
-fn open_unnoticed(path: &Path) -> Option<fs::File> {
+pub fn open_unnoticed(path: &Path) -> Option<fs::File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let open = |flags| rustix::fs::open(path, flags, Mode::empty());
     open(flags | OFlags::NOATIME).or_else(|_| open(flags)).ok().map(fs::File::from)
