@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use super::{Notice, Observer, Subset};
 use crate::cache::events::{Event, Journal};
 use crate::cache::{CacheNotice, Cause, Entry, Listing, mount_in_the_way, scan_entry};
+use crate::error::Error;
 use crate::key::Key;
 use crate::plan::{Fate, Protection};
-use crate::problem::Problem;
 use crate::progress::Task;
 use crate::removal::{self, Remover};
 use crate::root::Root;
@@ -49,7 +49,7 @@ pub struct Verification {
     /// What the user should know.
     pub notices: Vec<Notice>,
     /// What could not be read, locked or removed.
-    pub problems: Vec<Problem>,
+    pub errors: Vec<Error>,
 }
 
 impl Verification {
@@ -77,7 +77,7 @@ pub fn verify(
     fix: bool,
     now: SystemTime,
     observer: &dyn Observer,
-) -> Result<Verification, Problem> {
+) -> Result<Verification, Error> {
     let listing = Listing::read(root)?;
     let mut verification = Verification::default();
     verification.notices.extend(listing.no_entries(root).map(Notice::Cache));
@@ -93,7 +93,7 @@ pub fn verify(
     };
     for &key in listing.mounted.iter().filter(|key| is_selected(key)) {
         if is_named {
-            verification.problems.push(mount_in_the_way(root, key));
+            verification.errors.push(mount_in_the_way(root, key));
         } else {
             verification.notices.push(Notice::Cache(CacheNotice::Mounted(root.entry_path(key))));
         }
@@ -121,7 +121,7 @@ pub fn verify(
                     verification.verdicts.push(Verdict { key, health, fate: None });
                 }
             }
-            Err(problem) => verification.problems.push(problem),
+            Err(error) => verification.errors.push(error),
         }
     }
     if fix {
@@ -158,7 +158,7 @@ fn remove_damaged(
         });
         observer.judged(verdict);
     }
-    verification.problems.extend(remover.finish().problems);
+    verification.errors.extend(remover.finish().errors);
     verification.notices.extend(journal.finish().map(Notice::NotLogged));
 }
 
