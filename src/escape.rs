@@ -28,7 +28,7 @@ impl fmt::Display for Escaped<'_> {
                 }
             }
             for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
+                byte.escape_ascii().fmt(f)?;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Every name in the cache directory, once.
 
-use crate::key::Key;
+use crate::key::{Key, to_hex};
 
 /// Marker of a sealed entry.
 pub const COMPLETE: &str = ".complete";
@@ -28,8 +28,8 @@ pub fn write(key: Key) -> String {
 }
 
 /// Name under which an entry leaves the cache; `random` keeps two removals of one key apart.
-pub fn trash(key: Key, random: u64) -> String {
-    format!(".trash.{key}.{random:016x}")
+pub fn trash(key: Key, random: [u8; 8]) -> String {
+    format!(".trash.{key}.{}", to_hex(&random))
 }
 
 /// Name of media segment `number`, in [`VIDEO`].

@@ -65,6 +65,8 @@ pub mod cache;
 #[doc(hidden)]
 pub mod daemon;
 #[doc(hidden)]
+pub mod error;
+#[doc(hidden)]
 pub mod escape;
 #[doc(hidden)]
 pub mod key;
@@ -76,8 +78,6 @@ pub mod locks;
 pub mod maintain;
 #[doc(hidden)]
 pub mod plan;
-#[doc(hidden)]
-pub mod problem;
 #[doc(hidden)]
 pub mod progress;
 mod removal;
@@ -92,11 +92,11 @@ pub mod units;
 pub mod verify;
 
 pub use daemon::{Busy, Cache, Lookup, Pin, SealError, Start, Writer};
+pub use error::{Error, Operation, Reason};
 pub use escape::Escaped;
 pub use key::{InvalidKey, Key, KeyInputs};
 pub use maintain::{Decision, Kind, Limits, Outcome, Refused};
 pub use plan::{Cause, Fate, Protection, Sweep, Unmet};
-pub use problem::Problem;
 pub use root::Root;
 pub use stats::Stats;
 pub use units::{FreeSpace, Percent};

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::error::{Error, Operation, Reason};
 use crate::key::Key;
-use crate::problem::Problem;
 use crate::sys::mounts::MountTable;
 
 pub use crate::sys::mounts::Atime;
@@ -40,19 +40,16 @@ pub struct Space {
 impl Root {
     /// Opens the cache at `path`, which may be a symlink. Fails where it does not exist or is no
     /// directory: an unmounted disk must not look like an empty cache.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Problem> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let failed = |reason: std::io::Error| {
-            let hint = match reason.kind() {
-                std::io::ErrorKind::NotFound => "; is its disk mounted?",
-                _ => "",
-            };
-            Problem::new(path, "cannot open the cache root", format!("{reason}{hint}"))
-        };
-        let resolved = std::fs::canonicalize(path).map_err(failed)?;
+        Self::try_open(path).map_err(|reason| Error::new(Operation::OpenRoot, path, reason))
+    }
+
+    fn try_open(path: &Path) -> Result<Self, Reason> {
+        let resolved = std::fs::canonicalize(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(&resolved, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
-        let stat = rustix::fs::fstat(&fd).map_err(|e| failed(e.into()))?;
+        let fd = rustix::fs::open(&resolved, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&fd)?;
         Ok(Self { fd, path: resolved, uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode })
     }
 
@@ -77,10 +74,9 @@ impl Root {
     }
 
     /// Reads how much space the file system has now.
-    pub fn space(&self) -> Result<Space, Problem> {
-        let vfs = rustix::fs::fstatvfs(&self.fd).map_err(|e| {
-            Problem::new(&self.path, "cannot read the free space", std::io::Error::from(e))
-        })?;
+    pub fn space(&self) -> Result<Space, Error> {
+        let vfs = rustix::fs::fstatvfs(&self.fd)
+            .map_err(|error| Error::new(Operation::ReadSpace, &self.path, error))?;
         Ok(Space {
             total: vfs.f_blocks.saturating_mul(vfs.f_frsize),
             available: vfs.f_bavail.saturating_mul(vfs.f_frsize),
@@ -94,7 +90,7 @@ impl Root {
     }
 
     /// The names in the root with something mounted on or under them.
-    pub(crate) fn mounted(&self) -> Result<HashSet<OsString>, Problem> {
+    pub(crate) fn mounted(&self) -> Result<HashSet<OsString>, Error> {
         let table = MountTable::read()?;
         Ok(table.names_under(&self.path, table.of(&self.fd)).into_iter().collect())
     }

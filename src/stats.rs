@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use crate::cache::events::Summary;
 use crate::cache::{CacheNotice, CacheView, Entry, State, Trash};
+use crate::error::Error;
 use crate::locks::{OpenFiles, ProcessCount};
 use crate::plan::{Protection, Shield, Totals};
-use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::root::{Atime, Root, Space};
 
@@ -52,21 +52,21 @@ pub struct Stats {
     /// What the user should know.
     pub notices: Vec<CacheNotice>,
     /// What could not be read.
-    pub problems: Vec<Problem>,
+    pub errors: Vec<Error>,
 }
 
 impl Stats {
     /// Looks at the whole cache. Fails only where the root itself cannot be read.
-    pub fn gather(root: &Root, now: SystemTime, progress: &dyn Progress) -> Result<Self, Problem> {
+    pub fn gather(root: &Root, now: SystemTime, progress: &dyn Progress) -> Result<Self, Error> {
         let mut view = CacheView::scan(root, progress)?;
         let open = OpenFiles::read(root);
         view.add_open(&open);
         let notices = view.notices(root, now);
-        let CacheView { entries, unreadable, mounted, trash, foreign, mut problems, .. } = view;
+        let CacheView { entries, unreadable, mounted, trash, foreign, mut errors, .. } = view;
         let unreadable_entries = unreadable.len() as u64;
-        problems.extend(unreadable.into_iter().map(|unreadable| unreadable.problem));
-        let events = Summary::read(root, now).unwrap_or_else(|problem| {
-            problems.push(problem);
+        errors.extend(unreadable.into_iter().map(|unreadable| unreadable.error));
+        let events = Summary::read(root, now).unwrap_or_else(|error| {
+            errors.push(error);
             Summary::default()
         });
         let of = |is: &dyn Fn(&Entry) -> bool| Totals::of(entries.iter().filter(|entry| is(entry)));
@@ -91,7 +91,7 @@ impl Stats {
             space: root.space().ok(),
             events,
             notices,
-            problems,
+            errors,
             entries,
         })
     }

@@ -1,6 +1,5 @@
 //! Sizes, percentages, durations and instants as people and JSON write them.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -10,16 +9,9 @@ use std::time::{Duration, SystemTime};
 pub struct Size(pub u64);
 
 /// A text that is not a size, a percentage or a duration; displays as what would have been one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct InvalidUnit(String);
-
-impl fmt::Display for InvalidUnit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for InvalidUnit {}
 
 impl FromStr for Size {
     type Err = InvalidUnit;
@@ -141,9 +133,9 @@ impl FromStr for Percent {
 /// A span of time: `90s`, `10m`, `24h`, `7d` and combinations (`1h30m`). Weeks are the longest unit:
 /// months and years have no fixed length, and `10M` for ten minutes must not mean ten months.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub Duration);
+pub struct TimeSpan(pub Duration);
 
-impl FromStr for Span {
+impl FromStr for TimeSpan {
     type Err = InvalidUnit;
 
     fn from_str(text: &str) -> Result<Self, InvalidUnit> {
@@ -283,14 +275,14 @@ mod tests {
             ("2w", 1_209_600),
             ("5min 1 day", 86_700),
         ] {
-            assert_eq!(text.parse(), Ok(Span(Duration::from_secs(seconds))), "{text}");
+            assert_eq!(text.parse(), Ok(TimeSpan(Duration::from_secs(seconds))), "{text}");
         }
-        assert_eq!("1500ms".parse(), Ok(Span(Duration::from_millis(1500))));
+        assert_eq!("1500ms".parse(), Ok(TimeSpan(Duration::from_millis(1500))));
         for text in ["10M", "1month", "2 months", "1y", "1yr", "2yrs", "1year", "1d2M", "1M 1d"] {
-            assert!(text.parse::<Span>().is_err(), "{text:?} has no fixed length");
+            assert!(text.parse::<TimeSpan>().is_err(), "{text:?} has no fixed length");
         }
         for text in ["", "10", "0", "00", " 0", "-1s", "1x", "s", "99999999999999999999d"] {
-            assert!(text.parse::<Span>().is_err(), "{text:?}");
+            assert!(text.parse::<TimeSpan>().is_err(), "{text:?}");
         }
     }
 
@@ -311,7 +303,7 @@ mod tests {
             let _ = text.parse::<Size>();
             let _ = text.parse::<FreeSpace>();
             let _ = text.parse::<Percent>();
-            let _ = text.parse::<Span>();
+            let _ = text.parse::<TimeSpan>();
             let _ = text.parse::<crate::key::Key>();
         }
 

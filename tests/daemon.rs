@@ -2,14 +2,14 @@
 #![allow(missing_docs)]
 
 use std::error::Error;
-use std::fs;
 use std::time::{Duration, SystemTime};
+use std::{fs, io};
 
 use hls_cache::daemon::{Busy, Cache, Lookup, Pin, SealError, Start, Writer};
 use hls_cache::maintain::Outcome;
 use hls_cache::plan::Sweep;
 use hls_cache::verify::{Checks, Health};
-use hls_cache::{Key, Problem};
+use hls_cache::{Key, Operation, Reason};
 
 struct Daemon {
     dir: tempfile::TempDir,
@@ -162,9 +162,15 @@ fn a_failed_seal_gives_the_writer_back_and_names_its_reason() {
     let marker = daemon.cache.dir_for(daemon.key).join(".complete");
     fs::create_dir(&marker).unwrap();
     let failed = writer.seal().unwrap_err();
-    let reason = failed.source().unwrap().downcast_ref::<Problem>().unwrap();
-    assert_eq!(reason, &failed.problem);
-    assert!(reason.message.starts_with("cannot seal: "), "{reason}");
+    let error = failed.source().unwrap().downcast_ref::<hls_cache::Error>().unwrap();
+    assert_eq!(error, &failed.error);
+    assert_eq!(error.operation, Operation::Seal);
+    assert_eq!(error.io_error_kind(), Some(io::ErrorKind::IsADirectory));
+    let reason = error.source().unwrap().downcast_ref::<Reason>().unwrap();
+    assert_eq!(
+        (reason, reason.to_string()),
+        (&error.reason, "Is a directory (os error 21)".into())
+    );
     assert!(matches!(daemon.cache.start(daemon.key).unwrap(), Start::Busy(Busy::Locked)));
     assert_eq!(daemon.evict_everything().removed, 0, "the writer still pins it");
     #[allow(clippy::disallowed_methods, reason = "what stood in the way goes")]

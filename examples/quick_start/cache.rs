@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use hls_cache::daemon::{Cache, Pin};
-use hls_cache::{Key, Problem};
+use hls_cache::{Error, Key};
 use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -86,7 +86,7 @@ impl DemoCache {
     }
 }
 
-fn key(film: &str) -> Result<Key, Problem> {
+fn key(film: &str) -> Result<Key, Error> {
     Cache::key_for(format!("/media/{film}.mkv").as_ref(), QUALITY, AUDIO)
 }
 

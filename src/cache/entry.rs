@@ -1,17 +1,16 @@
 //! One entry, and trash: read in full, or by its directory and marker alone.
 
 use std::ffi::{CStr, CString};
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::SystemTime;
 
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use crate::error::{Error, Operation};
 use crate::key::Key;
 use crate::layout;
 use crate::locks::Holder;
-use crate::problem::Problem;
 use crate::root::{self, Root};
 use crate::sys::fd;
 use crate::sys::walk::{self, Buffer, Visit, Visitor};
@@ -43,7 +42,7 @@ pub enum PinState {
     Free,
     /// Somebody; the processes are those that could be identified, possibly none.
     Held(Vec<Holder>),
-    /// It could not be told; the problem is among the view's.
+    /// It could not be told; the error is among the view's.
     Unknown,
 }
 
@@ -97,9 +96,8 @@ pub(crate) struct StatEntry {
 
 /// Looks at the directory and the marker of an entry, and at none of its files; `None` if there is no
 /// entry of that name.
-pub(crate) fn stat_entry(root: &Root, key: Key) -> Result<Option<StatEntry>, Problem> {
-    let unreadable =
-        |e: Errno| Problem::new(root.entry_path(key), "cannot read", io::Error::from(e));
+pub(crate) fn stat_entry(root: &Root, key: Key) -> Result<Option<StatEntry>, Error> {
+    let unreadable = |e: Errno| Error::new(Operation::Read, root.entry_path(key), e);
     let Some(top) = fd::find_dir(root.fd(), &*key.to_string()).map_err(unreadable)? else {
         return Ok(None);
     };
@@ -117,10 +115,9 @@ pub(crate) fn scan_entry(
     root: &Root,
     key: Key,
     buffer: &mut Buffer,
-) -> Result<Option<Entry>, Problem> {
+) -> Result<Option<Entry>, Error> {
     let name = key.to_string();
-    let unreadable =
-        |e: Errno| Problem::new(root.entry_path(key), "cannot read", io::Error::from(e));
+    let unreadable = |e: Errno| Error::new(Operation::Read, root.entry_path(key), e);
     let Some(top) = fd::find_dir(root.fd(), &*name).map_err(unreadable)? else { return Ok(None) };
     let mut tally = Tally::default();
     let opened = rustix::fs::fstat(&top).map_err(unreadable)?;
@@ -132,7 +129,7 @@ pub(crate) fn scan_entry(
         Ok(_) | Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    walked.map_err(|failure| failure.problem(&root.entry_path(key), "cannot read"))?;
+    walked.map_err(|failure| failure.into_error(Operation::Read, &root.entry_path(key)))?;
     let last_used = modified(&stat);
     Ok(Some(Entry {
         key,
@@ -155,13 +152,13 @@ pub(crate) fn scan_trash(
     root: &Root,
     name: &CStr,
     buffer: &mut Buffer,
-) -> Result<Option<Trash>, Problem> {
+) -> Result<Option<Trash>, Error> {
     let path = || root.path().join(root::os_name(name.to_bytes()));
-    let unreadable = |e: Errno| Problem::new(path(), "cannot read", io::Error::from(e));
+    let unreadable = |e: Errno| Error::new(Operation::Read, path(), e);
     let Some(top) = fd::find_dir(root.fd(), name).map_err(unreadable)? else { return Ok(None) };
     let mut tally = Tally::default();
     walk::walk(top, buffer, &mut tally)
-        .map_err(|failure| failure.problem(&path(), "cannot read"))?;
+        .map_err(|failure| failure.into_error(Operation::Read, &path()))?;
     Ok(Some(Trash {
         name: name.to_owned(),
         bytes: tally.bytes,

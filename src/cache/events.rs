@@ -16,7 +16,7 @@ use crate::key::Key;
 use crate::layout::{EVENTS_LOG, OLD_EVENTS_LOG};
 use crate::locks::{self, Held};
 
-use crate::problem::Problem;
+use crate::error::{Error, Operation, Reason};
 use crate::root::Root;
 use crate::sys::fd;
 use crate::sys::lines::{Line, Lines};
@@ -265,7 +265,7 @@ pub struct Summary {
 
 impl Summary {
     /// Reads the root's log and the one before it; a log that does not exist is an empty one.
-    pub fn read(root: &Root, now: SystemTime) -> Result<Self, Problem> {
+    pub fn read(root: &Root, now: SystemTime) -> Result<Self, Error> {
         // The present one is opened first: renamed in between, it is found twice and not missed.
         let present = open_to_read(root, EVENTS_LOG)?;
         let old = open_to_read(root, OLD_EVENTS_LOG)?
@@ -280,16 +280,16 @@ impl Summary {
     }
 }
 
-fn unreadable(root: &Root, name: &str, reason: io::Error) -> Problem {
-    Problem::new(root.path().join(name), "cannot read the event log", reason)
+fn unreadable(root: &Root, name: &str, reason: impl Into<Reason>) -> Error {
+    Error::new(Operation::ReadEventLog, root.path().join(name), reason)
 }
 
-fn open_to_read(root: &Root, name: &str) -> Result<Option<File>, Problem> {
+fn open_to_read(root: &Root, name: &str) -> Result<Option<File>, Error> {
     match fd::open_regular(root.fd(), name) {
         Ok(Some((file, _))) => Ok(Some(file)),
         Err(Errno::NOENT) => Ok(None),
-        Ok(None) => Err(unreadable(root, name, io::Error::other("it is not a regular file"))),
-        Err(error) => Err(unreadable(root, name, error.into())),
+        Ok(None) => Err(unreadable(root, name, Reason::NotRegular)),
+        Err(error) => Err(unreadable(root, name, error)),
     }
 }
 
@@ -368,7 +368,7 @@ impl Tally {
 }
 
 /// The log as one run writes it. What a full disk had no room for is kept, and tried once more when the
-/// run has made room; so a log that cannot be written to is one problem, however many events it misses.
+/// run has made room; so a log that cannot be written to is one error, however many events it misses.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Journal<'a> {
@@ -390,22 +390,22 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Tries once more to log what could not be logged; the first problem with it.
-    pub(crate) fn finish(mut self) -> Option<Problem> {
+    /// Tries once more to log what could not be logged; the first error of it.
+    pub(crate) fn finish(mut self) -> Option<Error> {
         let unlogged = std::mem::take(&mut self.unlogged);
-        let failed: Vec<io::Error> =
+        let failed: Vec<Reason> =
             unlogged.iter().filter_map(|event| self.try_append(event).err()).collect();
         failed.into_iter().next().map(|reason| cannot_append(self.root, reason))
     }
 
     /// Creates the log like a lockfile if need be, so that a daemon of another user can append after
     /// root's cron has.
-    fn try_append(&mut self, event: &impl fmt::Display) -> io::Result<()> {
+    fn try_append(&mut self, event: &impl fmt::Display) -> Result<(), Reason> {
         let log = open_to_append(self.root)?;
         let stat = rustix::fs::fstat(&log)?;
         // One name: a hard link planted here would have us write into somebody else's file.
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
-            return Err(io::Error::other("it is not a regular file with one name"));
+            return Err(Reason::NotRegularWithOneName);
         }
         let line = format!("{}{event}\n", if self.torn { "\n" } else { "" });
         let written = retry_on_intr(|| rustix::io::write(&log, line.as_bytes()))?;
@@ -415,12 +415,12 @@ impl<'a> Journal<'a> {
 }
 
 /// Appends one event, an [`Event`] or a [`SweepEvent`], of which there are no more to come.
-pub(crate) fn append(root: &Root, event: &impl fmt::Display) -> Result<(), Problem> {
+pub(crate) fn append(root: &Root, event: &impl fmt::Display) -> Result<(), Error> {
     Journal::new(root).try_append(event).map_err(|reason| cannot_append(root, reason))
 }
 
-fn cannot_append(root: &Root, reason: io::Error) -> Problem {
-    Problem::new(root.path().join(EVENTS_LOG), "cannot append to the event log", reason)
+fn cannot_append(root: &Root, reason: Reason) -> Error {
+    Error::new(Operation::AppendEvent, root.path().join(EVENTS_LOG), reason)
 }
 
 /// Whether somebody's last line was cut short, as by a full disk. Not knowing is no reason to fail.
@@ -437,15 +437,17 @@ pub(crate) const LARGE_LOG: u64 = 64 << 20;
 
 /// Renames a log of more than `large` bytes, which replaces the one renamed before it. Takes the lock as
 /// proof that nobody else is doing the same, and would replace the log with an empty one.
+pub(crate) fn rotate(root: &Root, large: u64, _maintenance: &Held) -> Result<(), Error> {
+    try_rotate(root, large).map_err(|reason| {
+        Error::new(Operation::RotateEventLog, root.path().join(OLD_EVENTS_LOG), reason)
+    })
+}
+
 #[allow(clippy::disallowed_methods, reason = "a log is no entry: renaming it takes nothing away")]
-pub(crate) fn rotate(root: &Root, large: u64, _maintenance: &Held) -> Result<(), Problem> {
-    let failed = |reason: io::Error| {
-        Problem::new(root.path().join(OLD_EVENTS_LOG), "cannot start a new event log", reason)
-    };
+fn try_rotate(root: &Root, large: u64) -> Result<(), Reason> {
     let stat = |name| match fd::stat(root.fd(), name) {
-        Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(failed(error.into())),
+        found => found.map(Some),
     };
     let is_regular = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     let is_due = |log: &Stat| is_regular(log) && log.st_nlink == 1 && fd::size(log) > large;
@@ -453,10 +455,10 @@ pub(crate) fn rotate(root: &Root, large: u64, _maintenance: &Held) -> Result<(),
         return Ok(());
     }
     if stat(OLD_EVENTS_LOG)?.is_some_and(|old| !is_regular(&old)) {
-        return Err(failed(io::Error::other("it is not a regular file")));
+        return Err(Reason::NotRegular);
     }
-    retry_on_intr(|| rustix::fs::renameat(root.fd(), EVENTS_LOG, root.fd(), OLD_EVENTS_LOG))
-        .map_err(|error| failed(error.into()))
+    retry_on_intr(|| rustix::fs::renameat(root.fd(), EVENTS_LOG, root.fd(), OLD_EVENTS_LOG))?;
+    Ok(())
 }
 
 fn open_to_append(root: &Root) -> rustix::io::Result<rustix::fd::OwnedFd> {

@@ -2,16 +2,15 @@
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsString};
-use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::CacheNotice;
+use crate::error::{Error, Operation};
 use crate::key::Key;
 use crate::layout::RootName;
-use crate::problem::Problem;
 use crate::root::{self, Root};
 use crate::sys::fd;
 use crate::sys::walk::{self, Buffer, Visit, Visitor};
@@ -31,14 +30,13 @@ pub(crate) struct Listing {
 
 impl Listing {
     /// Lists the root. Fails only as a whole.
-    pub(crate) fn read(root: &Root) -> Result<Self, Problem> {
+    pub(crate) fn read(root: &Root) -> Result<Self, Error> {
         let mounted = root.mounted()?;
-        let unreadable =
-            |e: Errno| Problem::new(root.path(), "cannot read the cache root", io::Error::from(e));
+        let unreadable = |e: Errno| Error::new(Operation::ReadRoot, root.path(), e);
         let top = fd::open_dir(root.fd(), c".").map_err(unreadable)?;
         let mut names = Names { listing: Self::default(), mounted };
         walk::walk(top, &mut Buffer::new(), &mut names)
-            .map_err(|failure| failure.problem(root.path(), "cannot read the cache root"))?;
+            .map_err(|failure| failure.into_error(Operation::ReadRoot, root.path()))?;
         Ok(names.listing.sorted())
     }
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::CacheNotice;
 use super::entry::{Entry, PinState, Trash, scan_entry, scan_trash};
 use super::listing::Listing;
+use crate::error::{Error, Operation, Reason};
 use crate::key::Key;
 use crate::locks::{self, OpenFiles};
-use crate::problem::Problem;
 use crate::progress::{Progress, Task};
 use crate::root::Root;
 use crate::sys::parallel;
@@ -20,7 +20,7 @@ pub struct Unreadable {
     /// Its name.
     pub key: Key,
     /// What failed.
-    pub problem: Problem,
+    pub error: Error,
 }
 
 /// The cache at one instant.
@@ -41,12 +41,12 @@ pub struct CacheView {
     /// How long the look took: a hit meanwhile sets a time that late.
     pub took: Duration,
     /// What else failed: pins that could not be probed, trash that could not be read.
-    pub problems: Vec<Problem>,
+    pub errors: Vec<Error>,
 }
 
 impl CacheView {
     /// Looks at everything in the root once. Fails only where the root itself cannot be listed.
-    pub fn scan(root: &Root, progress: &dyn Progress) -> Result<Self, Problem> {
+    pub fn scan(root: &Root, progress: &dyn Progress) -> Result<Self, Error> {
         let began = Instant::now();
         let listing = Listing::read(root)?;
         progress.start(Task::Scan, listing.entries.len());
@@ -76,15 +76,15 @@ impl CacheView {
         for (key, (entry, pinned)) in listing.entries.iter().zip(looks) {
             match entry {
                 Ok(None) => {}
-                Err(problem) => view.unreadable.push(Unreadable { key: *key, problem }),
+                Err(error) => view.unreadable.push(Unreadable { key: *key, error }),
                 Ok(Some(mut entry)) => {
                     entry.has_writer_lockfile = listing.writers.contains(key);
                     match pinned {
                         Ok(false) => {}
                         Ok(true) => refused.push(view.entries.len()),
-                        Err(problem) => {
+                        Err(error) => {
                             entry.pin = PinState::Unknown;
-                            view.problems.push(problem);
+                            view.errors.push(error);
                         }
                     }
                     view.entries.push(entry);
@@ -96,7 +96,7 @@ impl CacheView {
             match measured {
                 Ok(Some(trash)) => view.trash.push(trash),
                 Ok(None) => {}
-                Err(problem) => view.problems.push(problem),
+                Err(error) => view.errors.push(error),
             }
         }
         view.took = began.elapsed();
@@ -134,9 +134,9 @@ impl CacheView {
             }
             refused.retain(|&index| match locks::probe(root, self.entries[index].key) {
                 Ok(pinned) => pinned,
-                Err(problem) => {
+                Err(error) => {
                     self.entries[index].pin = PinState::Unknown;
-                    self.problems.push(problem);
+                    self.errors.push(error);
                     false
                 }
             });
@@ -152,6 +152,6 @@ impl CacheView {
 }
 
 /// Why an entry is left alone, whatever is asked.
-pub(crate) fn mount_in_the_way(root: &Root, key: Key) -> Problem {
-    Problem::new(root.entry_path(key), "skipped", "something is mounted on or under it")
+pub(crate) fn mount_in_the_way(root: &Root, key: Key) -> Error {
+    Error::new(Operation::Enter, root.entry_path(key), Reason::Mounted)
 }

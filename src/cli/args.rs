@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use hls_cache::Key;
 use hls_cache::maintain::Subset;
-use hls_cache::units::{FreeSpace, InvalidUnit, Percent, Size, Span};
+use hls_cache::units::{FreeSpace, InvalidUnit, Percent, Size, TimeSpan};
 
 /// The whole help fits the smallest terminal, 24 lines of 80 columns.
 const TEMPLATE: &str = "\
@@ -190,7 +190,7 @@ pub struct SweepArgs {
     pub min_free: Option<FreeSpace>,
     /// Evict what was not used for this long (90s, 10m, 24h, 7d)
     #[arg(long, value_name = "DUR", help_heading = "Limits (at least one)")]
-    pub older_than: Option<Span>,
+    pub older_than: Option<TimeSpan>,
     /// Evict until there are at most this many entries
     #[arg(long, value_name = "N", help_heading = "Limits (at least one)")]
     pub max_entries: Option<u64>,
@@ -199,7 +199,7 @@ pub struct SweepArgs {
     pub low_water: Option<Percent>,
     /// Keep what was used more recently than this
     #[arg(long, value_name = "DUR")]
-    pub keep_recent: Option<Span>,
+    pub keep_recent: Option<TimeSpan>,
     /// Evict what can go even if what is in use exceeds --max-size alone
     #[arg(long)]
     pub best_effort: bool,
@@ -208,7 +208,7 @@ pub struct SweepArgs {
     pub min_budget: Size,
     /// Take partial entries written more recently than this for being written [default: 10m]
     #[arg(long, value_name = "DUR")]
-    pub min_age: Option<Span>,
+    pub min_age: Option<TimeSpan>,
     #[command(flatten)]
     pub maintenance: MaintenanceArgs,
 }
@@ -240,7 +240,7 @@ pub struct MaintenanceArgs {
     pub dry_run: bool,
     /// Wait this long for another maintainer instead of giving up at once
     #[arg(long, value_name = "DUR")]
-    pub wait: Option<Span>,
+    pub wait: Option<TimeSpan>,
 }
 
 #[derive(Args, Debug)]
@@ -276,7 +276,7 @@ pub enum Sort {
 pub struct GcOrphansArgs {
     /// Take partial entries for abandoned when nothing was written for this long [default: 10m]
     #[arg(long, value_name = "DUR")]
-    pub min_age: Option<Span>,
+    pub min_age: Option<TimeSpan>,
     #[command(flatten)]
     pub maintenance: MaintenanceArgs,
 }

@@ -1,6 +1,30 @@
-//! What the process says by its exit status.
+//! What the process says by its exit status: the one place where an error becomes one.
 
 use std::process::ExitCode;
+
+use hls_cache::maintain::Refused;
+
+use super::{output_error, report};
+
+/// A command line that cannot be carried out; nothing was done.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct UsageError {
+    message: String,
+    has_remedy: bool,
+}
+
+impl UsageError {
+    /// The command's help says what to write instead.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), has_remedy: false }
+    }
+
+    /// The message itself says what to write instead.
+    pub fn with_remedy(message: String) -> Self {
+        Self { message, has_remedy: true }
+    }
+}
 
 /// How a run ended. The order is precedence: of two things to say, the greater is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +51,36 @@ impl Exit {
             Self::Busy => 4,
         }
     }
+
+    /// How the process ends for what stopped `command`, and the sentence about it.
+    pub fn of_error(error: &anyhow::Error, command: &str) -> (Self, String) {
+        match (error.downcast_ref(), error.downcast_ref()) {
+            (Some(UsageError { message, has_remedy: true }), _) => (Self::Usage, message.clone()),
+            (Some(UsageError { message, has_remedy: false }), _) => {
+                (Self::Usage, format!("{message}; see 'hls-cache {command} --help'"))
+            }
+            (None, Some(Refused::Busy { holders, waited })) => {
+                (Self::Busy, report::busy(holders, *waited))
+            }
+            (None, _) => (Self::Error, error.to_string()),
+        }
+    }
+
+    /// Prints what clap has to say instead of a command line to carry out: a mistake, or the help that was
+    /// asked for.
+    pub fn of_clap(error: &clap::Error) -> Self {
+        if error.use_stderr() {
+            report::print_usage_error(error);
+            return Self::Usage;
+        }
+        match report::print_help(error) {
+            Ok(()) => Self::Done,
+            Err(reason) => {
+                report::report_error(&output_error(reason));
+                Self::Error
+            }
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -38,10 +92,33 @@ impl From<Exit> for ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hls_cache::{Error, Operation};
+    use std::time::Duration;
 
     #[test]
     fn an_error_wins_over_a_finding() {
         assert_eq!(Exit::Finding.max(Exit::Error).code(), 1);
         assert_eq!(Exit::Done.max(Exit::Finding).code(), 3);
+    }
+
+    #[test]
+    fn what_stopped_a_command_is_told_by_its_type() {
+        let busy = Refused::Busy { holders: Vec::new(), waited: Duration::ZERO };
+        let unreadable = || Error::new(Operation::ReadRoot, "/c", std::io::Error::other("so"));
+        let stopped: [(anyhow::Error, u8, &str); 5] = [
+            (UsageError::new("no").into(), 2, "no; see 'hls-cache sweep --help'"),
+            (UsageError::with_remedy("write 1G".into()).into(), 2, "write 1G"),
+            (
+                busy.into(),
+                4,
+                "another maintainer is at work in this cache; --wait DUR waits for it",
+            ),
+            (unreadable().into(), 1, "/c: cannot read the cache root: so"),
+            (Refused::Unreadable(unreadable()).into(), 1, "/c: cannot read the cache root: so"),
+        ];
+        for (error, code, sentence) in stopped {
+            let (exit, said) = Exit::of_error(&error, "sweep");
+            assert_eq!((exit.code(), said.as_str()), (code, sentence));
+        }
     }
 }

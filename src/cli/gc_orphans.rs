@@ -2,20 +2,20 @@
 
 use hls_cache::maintain::Options;
 use hls_cache::plan::{MIN_AGE, Policy};
-use hls_cache::units::Span;
+use hls_cache::units::TimeSpan;
 
-use super::{Context, Stop, maintain};
+use super::{Context, maintain};
 use crate::cli::args::GcOrphansArgs;
 use crate::cli::exit::Exit;
 
-pub fn run(context: &Context<'_>, args: &GcOrphansArgs) -> Result<Exit, Stop> {
+pub fn run(context: &Context<'_>, args: &GcOrphansArgs) -> anyhow::Result<Exit> {
     let policy = Policy::Orphans {
-        min_age: args.min_age.map_or(MIN_AGE, |Span(age)| age),
+        min_age: args.min_age.map_or(MIN_AGE, |TimeSpan(age)| age),
         locks_only: args.maintenance.locks_only,
     };
     let options = Options {
         dry_run: args.maintenance.dry_run,
-        wait: args.maintenance.wait.map_or_else(Default::default, |Span(wait)| wait),
+        wait: args.maintenance.wait.map_or_else(Default::default, |TimeSpan(wait)| wait),
         ages_given: args.min_age.is_some(),
     };
     maintain(context, &policy, options, Vec::new())

@@ -4,13 +4,13 @@ use std::io;
 
 use hls_cache::maintain::Options;
 use hls_cache::plan::{Policy, Which};
-use hls_cache::{Key, Problem};
+use hls_cache::{Error, Key, Operation};
 
-use super::{Context, Stop, maintain};
+use super::{Context, maintain};
 use crate::cli::args::InvalidateArgs;
-use crate::cli::exit::Exit;
+use crate::cli::exit::{Exit, UsageError};
 
-pub fn run(context: &Context<'_>, args: InvalidateArgs) -> Result<Exit, Stop> {
+pub fn run(context: &Context<'_>, args: InvalidateArgs) -> anyhow::Result<Exit> {
     let which = if args.all {
         Which::All
     } else if args.stdin {
@@ -24,16 +24,16 @@ pub fn run(context: &Context<'_>, args: InvalidateArgs) -> Result<Exit, Stop> {
 }
 
 /// All keys are read before anything is removed: one that is wrong removes nothing.
-fn read_keys(input: impl io::BufRead) -> Result<Vec<Key>, Stop> {
+fn read_keys(input: impl io::BufRead) -> anyhow::Result<Vec<Key>> {
     let mut keys = Vec::new();
     for line in input.split(b'\n') {
-        let line = line.map_err(|e| Problem::new("standard input", "cannot read", e))?;
+        let line = line.map_err(|e| Error::new(Operation::Read, "standard input", e))?;
         let text = line.trim_ascii();
         if text.is_empty() {
             continue;
         }
         keys.push(Key::from_bytes(text).ok_or_else(|| {
-            Stop::Usage(format!(
+            UsageError::new(format!(
                 "invalid key '{}' on standard input: {}",
                 text.escape_ascii(),
                 hls_cache::key::InvalidKey

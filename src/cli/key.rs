@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use hls_cache::key::{self, EmptySource, Key, KeySuffix};
-use hls_cache::{Escaped, Problem};
+use hls_cache::{Error, Escaped, Operation};
 
-use super::{Context, Stop, output_failed};
+use super::{Context, output_error};
 use crate::cli::args::KeyArgs;
 use crate::cli::exit::Exit;
 use crate::cli::report;
@@ -19,7 +19,7 @@ use crate::cli::report;
 /// for the other more than it must.
 const BUFFER: usize = 64 * 1024;
 
-pub fn run(context: &Context<'_>, args: &KeyArgs) -> Result<Exit, Stop> {
+pub fn run(context: &Context<'_>, args: &KeyArgs) -> anyhow::Result<Exit> {
     let root = if args.dir { Some(PathBuf::from(context.root_name()?)) } else { None };
     let tracks = args.quality.iter().flat_map(|quality| {
         let track = |&audio: &i64| Track {
@@ -41,12 +41,15 @@ pub fn run(context: &Context<'_>, args: &KeyArgs) -> Result<Exit, Stop> {
         exit: Exit::Done,
     };
     let result = if args.stdin { printer.stdin() } else { printer.arguments(&args.source) };
-    match result.and_then(|()| printer.out.flush().map_err(Failure::Output)) {
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+    match result.and_then(|()| printer.out.flush().map_err(output_error)) {
+        // A reader that has enough is no error.
+        Err(error)
+            if error.operation == Operation::Write
+                && error.io_error_kind() == Some(io::ErrorKind::BrokenPipe) =>
+        {
             Ok(printer.exit)
         }
-        Err(Failure::Output(error)) => Err(output_failed(error)),
-        Err(Failure::Input(problem)) => Err(problem.into()),
+        Err(error) => Err(error.into()),
         Ok(()) => Ok(printer.exit),
     }
 }
@@ -56,11 +59,6 @@ struct Track {
     quality: OsString,
     audio: i64,
     suffix: KeySuffix,
-}
-
-enum Failure {
-    Input(Problem),
-    Output(io::Error),
 }
 
 struct Printer<W> {
@@ -78,11 +76,11 @@ struct Printer<W> {
 }
 
 impl<W: Write> Printer<W> {
-    fn arguments(&mut self, sources: &[OsString]) -> Result<(), Failure> {
+    fn arguments(&mut self, sources: &[OsString]) -> Result<(), Error> {
         sources.iter().try_for_each(|source| self.source(source.as_bytes()))
     }
 
-    fn stdin(&mut self) -> Result<(), Failure> {
+    fn stdin(&mut self) -> Result<(), Error> {
         let mut input = BufReader::with_capacity(BUFFER, io::stdin().lock());
         // What was read of a record that goes on; all others are hashed where they are read.
         let mut begun = Vec::new();
@@ -90,10 +88,7 @@ impl<W: Write> Printer<W> {
             let read = match input.fill_buf() {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    let problem = Problem::new("standard input", "cannot read", error);
-                    return Err(Failure::Input(problem));
-                }
+                Err(error) => return Err(Error::new(Operation::Read, "standard input", error)),
             };
             let length = read.len();
             if length == 0 {
@@ -115,7 +110,7 @@ impl<W: Write> Printer<W> {
         }
     }
 
-    fn source(&mut self, source: &[u8]) -> Result<(), Failure> {
+    fn source(&mut self, source: &[u8]) -> Result<(), Error> {
         if source.is_empty() {
             self.skip(&EmptySource);
             return Ok(());
@@ -124,21 +119,20 @@ impl<W: Write> Printer<W> {
             Ok(absolute) => absolute,
             Err(reason) => {
                 let source = PathBuf::from(OsStr::from_bytes(source));
-                let action = "no key: cannot find the working directory";
-                self.skip(&Problem::new(source, action, reason));
+                self.skip(&Error::new(Operation::FindWorkingDir, source, reason));
                 return Ok(());
             }
         };
         for index in 0..self.tracks.len() {
             let key = self.tracks[index].suffix.key(&absolute);
-            self.print(key, index, source).map_err(Failure::Output)?;
+            self.print(key, index, source).map_err(output_error)?;
         }
         Ok(())
     }
 
     /// Reports a source that has no key; the others are printed.
     fn skip(&mut self, reason: &impl fmt::Display) {
-        report::complain("error", reason);
+        report::report_error(reason);
         self.exit = Exit::Error;
     }
 

@@ -24,47 +24,19 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use clap::Parser;
-use hls_cache::maintain::{self, Notice, Options, Refused};
+use hls_cache::maintain::{self, Notice, Options};
 use hls_cache::plan::Policy;
-use hls_cache::{Problem, Root};
+use hls_cache::{Error, Operation, Root};
 
 use self::args::{Cli, Command, Global};
-use self::exit::Exit;
-use self::report::{Report, Screen, live::Live, progress::Bar, terminal::Terminal};
-
-/// Why a command ended without a report.
-#[derive(Debug)]
-pub enum Stop {
-    /// The arguments do not make sense together.
-    Usage(String),
-    /// An argument can hardly mean what it says; the message has what to write instead.
-    Slip(String),
-    /// Another maintainer is at work.
-    Busy(String),
-    /// The cache, or the output, could not be used at all.
-    Failed(Problem),
-}
-
-impl From<Problem> for Stop {
-    fn from(problem: Problem) -> Self {
-        Self::Failed(problem)
-    }
-}
-
-impl From<Refused> for Stop {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Busy { holders, waited } => Self::Busy(report::busy(&holders, waited)),
-            Refused::Unreadable(problem) => Self::Failed(problem),
-        }
-    }
-}
+use self::exit::{Exit, UsageError};
+use self::report::{ErrorLine, Report, Screen, live::Live, progress::Bar, terminal::Terminal};
 
 /// Reads the command line and runs the command; the answer is how the process ends.
 pub fn main(now: SystemTime) -> Exit {
     match Cli::try_parse() {
         Ok(cli) => run(cli, now),
-        Err(error) => report::usage_error(&error),
+        Err(error) => Exit::of_clap(&error),
     }
 }
 
@@ -81,7 +53,7 @@ fn run(cli: Cli, now: SystemTime) -> Exit {
     };
     let resolved = resolve(&mut global);
     let context = Context { global: &global, command: name, now };
-    let result = resolved.and_then(|()| match command {
+    let result = resolved.map_err(Into::into).and_then(|()| match command {
         Command::Key(args) => key::run(&context, &args),
         Command::Verify(args) => verify::run(&context, args),
         Command::Sweep(args) => sweep::run(&context, args),
@@ -89,41 +61,27 @@ fn run(cli: Cli, now: SystemTime) -> Exit {
         Command::GcOrphans(args) => gc_orphans::run(&context, &args),
         Command::Invalidate(args) => invalidate::run(&context, args),
     });
-    match result {
-        Ok(exit) => exit,
-        Err(Stop::Usage(message)) => {
-            report::complain("error", &format!("{message}; see 'hls-cache {name} --help'"));
-            Exit::Usage
+    result.unwrap_or_else(|error| {
+        let (exit, sentence) = Exit::of_error(&error, name);
+        report::report_error(&sentence);
+        // The key command prints an object a line, and this is none of its lines.
+        if exit == Exit::Error && global.json && name != "key" {
+            let root = global.root.as_deref().unwrap_or_default();
+            let line = ErrorLine::of(&error);
+            let _ = report::print(|out| report::json::failure(out, name, root.as_ref(), &line));
         }
-        Err(Stop::Slip(message)) => {
-            report::complain("error", &message);
-            Exit::Usage
-        }
-        Err(Stop::Busy(message)) => {
-            report::complain("error", &message);
-            Exit::Busy
-        }
-        Err(Stop::Failed(problem)) => {
-            report::complain("error", &problem);
-            // The key command prints an object a line, and this is none of its lines.
-            if global.json && name != "key" {
-                let root = global.root.as_deref().unwrap_or_default();
-                let _ =
-                    report::print(|out| report::json::failure(out, name, root.as_ref(), &problem));
-            }
-            Exit::Error
-        }
-    }
+        exit
+    })
 }
 
 /// What clap does not tell: it compares options on one side of the command only, and an empty `--root`
 /// is an error where an empty variable is as good as none.
-fn resolve(global: &mut Global) -> Result<(), Stop> {
+fn resolve(global: &mut Global) -> Result<(), UsageError> {
     if global.quiet && global.verbose {
-        return Err(Stop::Usage("-q and -v exclude each other".into()));
+        return Err(UsageError::new("-q and -v exclude each other"));
     }
     if global.root.as_ref().is_some_and(|root| root.is_empty()) {
-        return Err(Stop::Usage("--root is empty: name the cache's directory".into()));
+        return Err(UsageError::new("--root is empty: name the cache's directory"));
     }
     if global.root.is_none() {
         global.root = std::env::var_os("HLS_CACHE_ROOT").filter(|root| !root.is_empty());
@@ -139,13 +97,12 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn root_name(&self) -> Result<&OsString, Stop> {
-        self.global.root.as_ref().ok_or_else(|| {
-            Stop::Usage("no cache named: give --root DIR or set HLS_CACHE_ROOT".into())
-        })
+    fn root_name(&self) -> Result<&OsString, UsageError> {
+        let root = self.global.root.as_ref();
+        root.ok_or_else(|| UsageError::new("no cache named: give --root DIR or set HLS_CACHE_ROOT"))
     }
 
-    fn open_root(&self) -> Result<Root, Stop> {
+    fn open_root(&self) -> anyhow::Result<Root> {
         Ok(Root::open(self.root_name()?)?)
     }
 
@@ -164,21 +121,21 @@ impl Context<'_> {
         Live::new(self.progress(), (!json && !quiet).then(|| self.screen(root)))
     }
 
-    /// Prints the report in the form that was asked for, its warnings and problems on standard error,
+    /// Prints the report in the form that was asked for, its warnings and errors on standard error,
     /// and says how the run ended. `said` is what came of printing live.
     fn finish(
         &self,
         root: &Root,
         report: &impl Report,
         said: io::Result<()>,
-    ) -> Result<Exit, Stop> {
+    ) -> anyhow::Result<Exit> {
         let Global { json, quiet, verbose, .. } = *self.global;
-        let exit = complain(root, report);
+        let exit = report_diagnostics(root, report);
         if quiet
             && !json
             && let Some(finding) = report.finding()
         {
-            report::complain("warning", &finding);
+            report::report_warning(&finding);
         }
         let printed = report::print(|out| {
             if json {
@@ -189,21 +146,21 @@ impl Context<'_> {
                 report.human(out, &self.screen(root))
             }
         });
-        said.and(printed).map_err(output_failed)?;
+        said.and(printed).map_err(output_error)?;
         Ok(exit)
     }
 }
 
-/// Prints the report's warnings and problems on standard error, and says how the run ended.
-fn complain(root: &Root, report: &impl Report) -> Exit {
+/// Prints the report's warnings and errors on standard error, and says how the run ended.
+fn report_diagnostics(root: &Root, report: &impl Report) -> Exit {
     for warning in report.warnings() {
-        report::complain("warning", &warning);
+        report::report_warning(&warning);
     }
-    let problems = report.problems(root.path());
-    for problem in &problems {
-        report::complain("error", problem);
+    let errors = report.errors(root.path());
+    for error in &errors {
+        report::report_error(error);
     }
-    let errors = if problems.is_empty() { Exit::Done } else { Exit::Error };
+    let errors = if errors.is_empty() { Exit::Done } else { Exit::Error };
     let finding = if report.has_finding() { Exit::Finding } else { Exit::Done };
     errors.max(finding)
 }
@@ -214,7 +171,7 @@ fn maintain(
     policy: &Policy,
     options: Options,
     notices: Vec<Notice>,
-) -> Result<Exit, Stop> {
+) -> anyhow::Result<Exit> {
     let root = context.open_root()?;
     let live = context.live(&root);
     let mut outcome = maintain::run(&root, policy, options, context.now, &live)?;
@@ -222,12 +179,12 @@ fn maintain(
     context.finish(&root, &outcome, live.said())
 }
 
-fn output_failed(error: io::Error) -> Stop {
-    Stop::Failed(Problem::new("standard output", "cannot write", error))
+fn output_error(reason: io::Error) -> Error {
+    Error::new(Operation::Write, "standard output", reason)
 }
 
 /// The value of an environment variable; an empty one is unset.
-fn environment<T: FromStr<Err: fmt::Display>>(name: &str) -> Result<Option<T>, Stop> {
+fn environment<T: FromStr<Err: fmt::Display>>(name: &str) -> Result<Option<T>, UsageError> {
     let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
@@ -235,7 +192,7 @@ fn environment<T: FromStr<Err: fmt::Display>>(name: &str) -> Result<Option<T>, S
     match text.parse() {
         Ok(value) => Ok(Some(value)),
         Err(reason) => {
-            Err(Stop::Usage(format!("invalid {name} '{}': {reason}", text.escape_debug())))
+            Err(UsageError::new(format!("invalid {name} '{}': {reason}", text.escape_debug())))
         }
     }
 }

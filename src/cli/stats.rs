@@ -2,21 +2,21 @@
 
 use std::io::Write;
 
-use hls_cache::Problem;
 use hls_cache::stats::Stats;
 use hls_cache::units::Size;
+use hls_cache::{Error, Operation};
 
-use super::{Context, Stop, complain, environment, output_failed};
+use super::{Context, environment, output_error, report_diagnostics};
 use crate::cli::args::StatsArgs;
-use crate::cli::exit::Exit;
+use crate::cli::exit::{Exit, UsageError};
 use crate::cli::report::histogram::Histogram;
 use crate::cli::report::stats::StatsReport;
 use crate::cli::report::{self, prometheus};
 
-pub fn run(context: &Context<'_>, args: &StatsArgs) -> Result<Exit, Stop> {
+pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
     // clap does not see it where one stands before the command and one after.
     if args.prometheus && context.global.json {
-        return Err(Stop::Usage("--prometheus and --json exclude each other".into()));
+        return Err(UsageError::new("--prometheus and --json exclude each other").into());
     }
     let limit = match args.max_size {
         Some(limit) => Some(limit),
@@ -38,18 +38,18 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> Result<Exit, Stop> {
     if let Some(file) = &args.textfile {
         let mut text = Vec::new();
         let written = metrics(&report, &mut text)
-            .map_err(|reason| Problem::new(file, "cannot write the metrics", reason))
+            .map_err(|reason| Error::new(Operation::WriteMetrics, file, reason))
             .and_then(|()| prometheus::replace(file, &text));
-        report.stats.problems.extend(written.err());
+        report.stats.errors.extend(written.err());
     }
     // A timer that writes a file has no reader for the rest, unless it is asked for.
     let is_asked_for = context.global.json || args.entries || args.histogram;
     if args.prometheus {
-        let exit = complain(&root, &report);
-        report::print(|out| metrics(&report, out)).map_err(output_failed)?;
+        let exit = report_diagnostics(&root, &report);
+        report::print(|out| metrics(&report, out)).map_err(output_error)?;
         Ok(exit)
     } else if args.textfile.is_some() && !is_asked_for {
-        Ok(complain(&root, &report))
+        Ok(report_diagnostics(&root, &report))
     } else {
         context.finish(&root, &report, Ok(()))
     }

@@ -3,13 +3,13 @@
 use hls_cache::maintain::Notice;
 use hls_cache::maintain::Options;
 use hls_cache::plan::{MIN_AGE, Policy, Sweep};
-use hls_cache::units::{Percent, Size, Span, human_size};
+use hls_cache::units::{Percent, Size, TimeSpan, human_size};
 
-use super::{Context, Stop, environment, maintain};
+use super::{Context, environment, maintain};
 use crate::cli::args::{Budget, SweepArgs};
-use crate::cli::exit::Exit;
+use crate::cli::exit::{Exit, UsageError};
 
-pub fn run(context: &Context<'_>, mut args: SweepArgs) -> Result<Exit, Stop> {
+pub fn run(context: &Context<'_>, mut args: SweepArgs) -> anyhow::Result<Exit> {
     let max_size_name = add_environment(&mut args)?;
     let mut notices = Vec::new();
     let max_size = args
@@ -17,20 +17,20 @@ pub fn run(context: &Context<'_>, mut args: SweepArgs) -> Result<Exit, Stop> {
         .map(|budget| at_least(args.min_budget, budget, max_size_name, &mut notices))
         .transpose()?;
     let policy = Policy::Sweep(Sweep {
-        older_than: args.older_than.map(|Span(age)| age),
+        older_than: args.older_than.map(|TimeSpan(age)| age),
         max_entries: args.max_entries,
         max_size,
         low_water: args.low_water.unwrap_or(Percent::ALL),
         min_free: args.min_free,
         min_budget: args.min_budget.0,
-        keep_recent: args.keep_recent.map_or_else(Default::default, |Span(age)| age),
-        min_age: args.min_age.map_or(MIN_AGE, |Span(age)| age),
+        keep_recent: args.keep_recent.map_or_else(Default::default, |TimeSpan(age)| age),
+        min_age: args.min_age.map_or(MIN_AGE, |TimeSpan(age)| age),
         best_effort: args.best_effort,
         locks_only: args.maintenance.locks_only,
     });
     let options = Options {
         dry_run: args.maintenance.dry_run,
-        wait: args.maintenance.wait.map_or_else(Default::default, |Span(wait)| wait),
+        wait: args.maintenance.wait.map_or_else(Default::default, |TimeSpan(wait)| wait),
         ages_given: args.keep_recent.is_some() || args.min_age.is_some(),
     };
     maintain(context, &policy, options, notices)
@@ -38,7 +38,7 @@ pub fn run(context: &Context<'_>, mut args: SweepArgs) -> Result<Exit, Stop> {
 
 /// The environment's limits apply only where the command line names none, its protection always.
 /// Returns what named `max_size`.
-fn add_environment(args: &mut SweepArgs) -> Result<&'static str, Stop> {
+fn add_environment(args: &mut SweepArgs) -> Result<&'static str, UsageError> {
     const MAX_SIZE: &str = "HLS_CACHE_MAX_SIZE";
     let names_none = |args: &SweepArgs| {
         args.max_size.is_none()
@@ -52,12 +52,12 @@ fn add_environment(args: &mut SweepArgs) -> Result<&'static str, Stop> {
         args.min_free = environment("HLS_CACHE_MIN_FREE")?;
     }
     if names_none(args) {
-        return Err(Stop::Usage(
-            "no limit named: give --max-size, --min-free, --older-than or --max-entries".into(),
+        return Err(UsageError::new(
+            "no limit named: give --max-size, --min-free, --older-than or --max-entries",
         ));
     }
     if args.low_water.is_some() && args.max_size.is_none() {
-        return Err(Stop::Usage("--low-water is a share of --max-size, which is not given".into()));
+        return Err(UsageError::new("--low-water is a share of --max-size, which is not given"));
     }
     if args.keep_recent.is_none() {
         args.keep_recent = environment("HLS_CACHE_KEEP_RECENT")?;
@@ -72,14 +72,14 @@ fn at_least(
     budget: Budget,
     name: &str,
     notices: &mut Vec<Notice>,
-) -> Result<u64, Stop> {
+) -> Result<u64, UsageError> {
     let Budget { size: Size(bytes), bare } = budget;
     if bytes >= least {
         return Ok(bytes);
     }
     if let Some(number) = bare {
         let unit = if bytes == 1 { "byte" } else { "bytes" };
-        return Err(Stop::Slip(format!(
+        return Err(UsageError::with_remedy(format!(
             "{name} {number} means {bytes} {unit}; write {number}G, or {number}B with --min-budget 0"
         )));
     }

@@ -4,15 +4,16 @@ use hls_cache::maintain::{self, Selection};
 use hls_cache::plan::Shield;
 use hls_cache::verify::Checks;
 
-use super::{Context, Stop};
+use super::Context;
 use crate::cli::args::VerifyArgs;
-use crate::cli::exit::Exit;
+use crate::cli::exit::{Exit, UsageError};
 
-pub fn run(context: &Context<'_>, args: VerifyArgs) -> Result<Exit, Stop> {
+pub fn run(context: &Context<'_>, args: VerifyArgs) -> anyhow::Result<Exit> {
     if args.segments.is_some() && args.key.len() != 1 {
-        return Err(Stop::Usage(
-            "--segments counts the segments of one entry: name exactly one KEY".into(),
-        ));
+        return Err(UsageError::new(
+            "--segments counts the segments of one entry: name exactly one KEY",
+        )
+        .into());
     }
     let selection = match args.subset.map(|part| part.at(context.now)) {
         Some(subset) => Selection::Subset(subset),

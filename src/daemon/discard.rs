@@ -1,9 +1,9 @@
 //! Removing an entry as its user: of an encode that failed, or damaged when it was served.
 
 use crate::cache::{State, scan_entry};
+use crate::error::Error;
 use crate::key::Key;
 use crate::plan::{Fate, Protection};
-use crate::problem::Problem;
 use crate::removal::Remover;
 use crate::root::Root;
 use crate::sys::walk::Buffer;
@@ -24,16 +24,11 @@ pub(super) fn remove_partial(
 }
 
 /// Deletes what a removal left in the trash; whether the entry is gone.
-pub(super) fn finish(
-    root: &Root,
-    remover: Remover<'_>,
-    result: Result<(), Fate>,
-) -> Result<bool, Problem> {
+pub(super) fn finish(remover: Remover<'_>, result: Result<(), Fate>) -> Result<bool, Error> {
     let deleted = remover.finish();
-    match (result, deleted.problems.into_iter().next()) {
-        (Ok(()), Some(problem)) | (Err(Fate::Failed(problem)), _) => Err(problem),
+    match (result, deleted.errors.into_iter().next()) {
+        (Ok(()), Some(error)) | (Err(Fate::Failed(error)), _) => Err(error),
         (Ok(()) | Err(Fate::Absent), None) => Ok(true),
-        (Err(Fate::Denied(denied)), _) => Err(denied.problem(root)),
         (Err(_), _) => Ok(false),
     }
 }

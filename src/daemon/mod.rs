@@ -12,7 +12,7 @@
 //! use hls_cache::daemon::{Cache, Lookup, Start};
 //!
 //! # fn transcode(_: &std::path::Path) -> bool { true }
-//! # fn main() -> Result<(), hls_cache::Problem> {
+//! # fn main() -> Result<(), hls_cache::Error> {
 //! let cache = Cache::open("/srv/hls")?;
 //! let key = Cache::key_for("/media/film.mkv".as_ref(), "1080p", -1)?;
 //! let pin = match cache.lookup(key)? {
@@ -45,7 +45,6 @@ mod discard;
 mod pin;
 mod writer;
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -57,12 +56,12 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::cache::events::{self, Event, EventKind};
 use crate::cache::{State, stat_entry};
+use crate::error::{Error, Operation};
 use crate::key::{self, EmptySource, Key, KeyInputs};
 use crate::layout;
 use crate::locks::{self, READER_PATIENCE};
 use crate::maintain::{self, Options, Outcome, Refused};
 use crate::plan::{Policy, Sweep, Which};
-use crate::problem::Problem;
 use crate::root::Root;
 use crate::stats::Stats;
 use crate::sys::fd;
@@ -109,7 +108,7 @@ pub enum Start {
 impl Cache {
     /// Opens the cache at `path`, which must be the same mount of it that maintainers use. Blocks for a few
     /// system calls.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Problem> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self { root: Arc::new(Root::open(path)?) })
     }
 
@@ -120,14 +119,14 @@ impl Cache {
 
     /// The key of a source, made absolute by text alone; `audio` is -1 for the default track. Asks the
     /// system for the working directory if the path is relative, else for nothing.
-    pub fn key_for(source: &Path, quality: &str, audio: i64) -> Result<Key, Problem> {
+    pub fn key_for(source: &Path, quality: &str, audio: i64) -> Result<Key, Error> {
         let bytes = source.as_os_str().as_bytes();
         if bytes.is_empty() {
-            return Err(Problem::new(source, "cannot compute a key", EmptySource));
+            return Err(Error::new(Operation::ComputeKey, source, EmptySource));
         }
         let working_dir = || key::working_dir(std::env::var_os("PWD").as_deref());
         let source = key::absolute(bytes, working_dir)
-            .map_err(|e| Problem::new(source, "cannot make it absolute", e))?;
+            .map_err(|e| Error::new(Operation::MakeAbsolute, source, e))?;
         Ok(KeyInputs { source: &source, quality: quality.as_bytes(), audio }.key())
     }
 
@@ -138,7 +137,7 @@ impl Cache {
 
     /// Whether the entry is sealed right now. A hint: only a [`Pin`] keeps it so. Blocks for a few
     /// system calls.
-    pub fn has_complete(&self, key: Key) -> Result<bool, Problem> {
+    pub fn has_complete(&self, key: Key) -> Result<bool, Error> {
         Ok(stat_entry(&self.root, key)?.is_some_and(|glance| glance.state == State::Sealed))
     }
 
@@ -147,7 +146,7 @@ impl Cache {
     ///
     /// Where the disk is full or read-only, or this user may not write to the root, an entry whose pin
     /// exists is a hit, and one without is [`Lookup::Busy`].
-    pub fn lookup(&self, key: Key) -> Result<Lookup, Problem> {
+    pub fn lookup(&self, key: Key) -> Result<Lookup, Error> {
         let pin = match self.try_pin(key)? {
             Ok(pin) => pin,
             Err(busy) => return Ok(Lookup::Busy(busy)),
@@ -161,18 +160,18 @@ impl Cache {
     }
 
     /// Pins `key` whatever its state; `None` where [`Cache::lookup`] is busy, and blocks for as long.
-    pub fn pin(&self, key: Key) -> Result<Option<Pin>, Problem> {
+    pub fn pin(&self, key: Key) -> Result<Option<Pin>, Error> {
         Ok(self.try_pin(key)?.ok())
     }
 
-    fn try_pin(&self, key: Key) -> Result<Result<Pin, Busy>, Problem> {
+    fn try_pin(&self, key: Key) -> Result<Result<Pin, Busy>, Error> {
         let held = locks::pin(&self.root, key, READER_PATIENCE)?;
         Ok(held.map(|held| Pin { root: self.root.clone(), key, path: self.dir_for(key), held }))
     }
 
     /// Becomes the writer of the entry, whose directory and `video/` in it are made. Blocks as
     /// [`Cache::lookup`] does; does not wait for another writer.
-    pub fn start(&self, key: Key) -> Result<Start, Problem> {
+    pub fn start(&self, key: Key) -> Result<Start, Error> {
         let lock = match locks::writer(&self.root, key)? {
             Ok(lock) => lock,
             Err(busy) => return Ok(Start::Busy(busy)),
@@ -188,11 +187,11 @@ impl Cache {
         let directory = match self.make_directory(key) {
             Ok(directory) => directory,
             Err(error) => {
-                let problem = self.problem(key, "cannot make the entry", error);
+                let reason = Error::new(Operation::MakeEntry, self.dir_for(key), error);
                 return if locks::is_unwritable(error) {
-                    Ok(Start::Busy(Busy::CannotWrite(problem)))
+                    Ok(Start::Busy(Busy::CannotWrite(reason)))
                 } else {
-                    Err(problem)
+                    Err(reason)
                 };
             }
         };
@@ -238,13 +237,13 @@ impl Cache {
 
     /// Verifies one entry. Blocks for as long as it takes to list it and, with `deep`, to read a few
     /// kilobytes of each of its files.
-    pub fn verify(&self, key: Key, checks: Checks) -> Result<Health, Problem> {
+    pub fn verify(&self, key: Key, checks: Checks) -> Result<Health, Error> {
         check_entry(&self.root, key, checks, &mut Buffer::new())
     }
 
     /// Adds up what is in the cache. Blocks for as long as it takes to look at every file, and then
     /// 100 ms ([`locks::PATIENCE`]) if anything is pinned.
-    pub fn stats(&self, now: SystemTime) -> Result<Stats, Problem> {
+    pub fn stats(&self, now: SystemTime) -> Result<Stats, Error> {
         Stats::gather(&self.root, now, &())
     }
 
@@ -262,9 +261,5 @@ impl Cache {
     pub fn invalidate(&self, keys: Vec<Key>, now: SystemTime) -> Result<Outcome, Refused> {
         let policy = Policy::Invalidate { which: Which::Keys(keys), force: None };
         maintain::run(&self.root, &policy, Options::default(), now, &())
-    }
-
-    fn problem(&self, key: Key, action: &str, error: Errno) -> Problem {
-        Problem::new(self.dir_for(key), action, io::Error::from(error))
     }
 }

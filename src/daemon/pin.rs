@@ -7,10 +7,10 @@ use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use super::Busy;
 use super::discard::finish;
+use crate::error::Error;
 use crate::key::Key;
 use crate::locks::{self, Held};
 use crate::maintain;
-use crate::problem::Problem;
 use crate::removal::Remover;
 use crate::root::Root;
 use crate::sys::walk::Buffer;
@@ -49,12 +49,12 @@ impl Pin {
 
     /// Removes the entry if it is damaged, as found while serving it, and if nobody else uses it.
     /// Returns whether it is gone. Blocks as [`Cache::verify`](super::Cache::verify) and [`Writer::discard`](super::Writer::discard) do together.
-    pub fn discard_damaged(self, checks: Checks) -> Result<bool, Problem> {
+    pub fn discard_damaged(self, checks: Checks) -> Result<bool, Error> {
         // The writer's lock first, so that nobody writes into what is about to go.
         let _lock = match locks::writer(&self.root, self.key)? {
             Ok(lock) => lock,
             Err(Busy::Locked) => return Ok(false),
-            Err(Busy::CannotWrite(problem)) => return Err(problem),
+            Err(Busy::CannotWrite(error)) => return Err(error),
         };
         let Self { root, key, held, .. } = self;
         // Closed, not upgraded: a failed upgrade would lose it all the same.
@@ -62,6 +62,6 @@ impl Pin {
         let mut remover = Remover::new(&root, &());
         let buffer = &mut Buffer::new();
         let result = maintain::remove_if_damaged(&mut remover, &root, key, checks, buffer);
-        finish(&root, remover, result)
+        finish(remover, result)
     }
 }

@@ -1,8 +1,5 @@
 //! An entry being written.
 
-use std::error::Error;
-use std::fmt;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -12,10 +9,10 @@ use rustix::io::{Errno, retry_on_intr};
 use super::Pin;
 use super::discard::{finish, remove_partial};
 use crate::cache::identity;
+use crate::error::{Error, Operation};
 use crate::key::Key;
 use crate::layout;
 use crate::locks::Held;
-use crate::problem::Problem;
 use crate::removal::Remover;
 use crate::sys::fd;
 
@@ -36,30 +33,20 @@ pub struct Writer {
 /// Why an entry was not sealed, with the writer: what was written can be served, removed with
 /// [`Writer::discard`], sealed after all when the disk has room again, or left to a later session by
 /// dropping this. The entry stays pinned for as long as this lives.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the entry {} is not sealed", .writer.key())]
 pub struct SealError {
     /// The writer of the entry, which is partial.
     pub writer: Writer,
     /// What failed.
-    pub problem: Problem,
+    #[source]
+    pub error: Error,
 }
 
-impl fmt::Display for SealError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the entry {} is not sealed", self.writer.key())
-    }
-}
-
-impl Error for SealError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.problem)
-    }
-}
-
-impl From<SealError> for Problem {
+impl From<SealError> for Error {
     /// Drops the writer.
-    fn from(error: SealError) -> Self {
-        error.problem
+    fn from(failed: SealError) -> Self {
+        failed.error
     }
 }
 
@@ -84,10 +71,9 @@ impl Writer {
     pub fn seal(mut self) -> Result<Pin, SealError> {
         match self.mark_complete() {
             Ok(()) => Ok(self.pin),
-            Err(error) => {
-                let reason = io::Error::from(error);
-                let problem = Problem::new(&self.pin.path, "cannot seal", reason);
-                Err(SealError { writer: self, problem })
+            Err(errno) => {
+                let error = Error::new(Operation::Seal, &self.pin.path, errno);
+                Err(SealError { writer: self, error })
             }
         }
     }
@@ -120,13 +106,13 @@ impl Writer {
     /// On an error the entry may be there still, partial, or be in the trash with some of its files. There
     /// is no writer to give back, because removing takes letting go of the pin: [`Cache::start`](super::Cache::start) makes one of
     /// what is there. Else `gc-orphans` removes it, and any sweep what is in the trash.
-    pub fn discard(self) -> Result<bool, Problem> {
+    pub fn discard(self) -> Result<bool, Error> {
         let Self { pin: Pin { root, key, held, .. }, directory, lock: _lock, .. } = self;
         let written = rustix::fs::fstat(&directory)
-            .map_err(|e| Problem::new(root.entry_path(key), "cannot read", io::Error::from(e)))?;
+            .map_err(|e| Error::new(Operation::Read, root.entry_path(key), e))?;
         drop(held);
         let mut remover = Remover::new(&root, &());
         let result = remove_partial(&mut remover, &root, key, identity(&written));
-        finish(&root, remover, result)
+        finish(remover, result)
     }
 }

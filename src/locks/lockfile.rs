@@ -1,6 +1,5 @@
 //! One lockfile: found or made, opened, locked, and still the file of that name.
 
-use std::io;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Uid};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::problem::Problem;
+use crate::error::{Error, Operation, Reason};
 use crate::root::Root;
 
 /// Between two tries of a refused lock, since flock has no timeout of its own: a hundredth of the
@@ -54,20 +53,15 @@ pub(super) enum LockError {
 }
 
 impl LockError {
-    pub(super) fn problem(self, root: &Root, name: &str) -> Problem {
-        let path = root.path().join(name);
-        let reason = |errno| io::Error::from(errno);
-        match self {
-            Self::Open(Errno::LOOP) => {
-                Problem::new(path, "cannot open the lockfile", "it is a symlink")
-            }
-            Self::Open(errno) => Problem::new(path, "cannot open the lockfile", reason(errno)),
-            Self::Create(errno) => Problem::new(path, "cannot create the lockfile", reason(errno)),
-            Self::NotRegular => {
-                Problem::new(path, "cannot use the lockfile", "it is not a regular file")
-            }
-            Self::Lock(errno) => Problem::new(path, "cannot lock", reason(errno)),
-        }
+    pub(super) fn into_error(self, root: &Root, name: &str) -> Error {
+        let (operation, reason) = match self {
+            Self::Open(Errno::LOOP) => (Operation::OpenLockfile, Reason::Symlink),
+            Self::Open(errno) => (Operation::OpenLockfile, errno.into()),
+            Self::Create(errno) => (Operation::CreateLockfile, errno.into()),
+            Self::NotRegular => (Operation::UseLockfile, Reason::NotRegular),
+            Self::Lock(errno) => (Operation::Lock, errno.into()),
+        };
+        Error::new(operation, root.path().join(name), reason)
     }
 }
 

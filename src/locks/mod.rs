@@ -32,15 +32,14 @@ mod open;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use self::lockfile::{Acquired, LockError, LockMode, Missing, acquire};
+use crate::error::Error;
 use crate::key::Key;
 use crate::layout;
-use crate::problem::Problem;
 use crate::root::Root;
 
 pub use self::holders::Holder;
@@ -98,7 +97,7 @@ pub(crate) struct NoRoom(Key);
 
 impl NoRoom {
     /// Tries for the lock once more. Never answers `NoRoom`: still no room is nobody's pin.
-    pub(crate) fn settle(self, root: &Root) -> Result<LockForRemoval, Problem> {
+    pub(crate) fn settle(self, root: &Root) -> Result<LockForRemoval, Error> {
         Ok(match lock_for_removal(root, self.0)? {
             LockForRemoval::NoRoom(NoRoom(key)) => {
                 LockForRemoval::Locked(Exclusive { key, held: None })
@@ -109,7 +108,7 @@ impl NoRoom {
 }
 
 /// Tries to lock the pin of `key` for removal, creating the lockfile if need be.
-pub(crate) fn lock_for_removal(root: &Root, key: Key) -> Result<LockForRemoval, Problem> {
+pub(crate) fn lock_for_removal(root: &Root, key: Key) -> Result<LockForRemoval, Error> {
     let name = layout::pin(key);
     match acquire(root, &name, LockMode::Exclusive, PATIENCE, Missing::Create) {
         Ok(Acquired::Held(held)) => Ok(LockForRemoval::Locked(Exclusive { key, held: Some(held) })),
@@ -117,38 +116,31 @@ pub(crate) fn lock_for_removal(root: &Root, key: Key) -> Result<LockForRemoval, 
         Err(LockError::Create(Errno::NOSPC | Errno::DQUOT)) => {
             Ok(LockForRemoval::NoRoom(NoRoom(key)))
         }
-        Err(failure) => Err(failure.problem(root, &name)),
+        Err(failure) => Err(failure.into_error(root, &name)),
     }
 }
 
 /// Whether `key` is pinned right now: one try, no retry, nothing created. `true` can be another
 /// tool's probe; ask again until [`PATIENCE`] is over.
-pub(crate) fn probe(root: &Root, key: Key) -> Result<bool, Problem> {
+pub(crate) fn probe(root: &Root, key: Key) -> Result<bool, Error> {
     let name = layout::pin(key);
     match acquire(root, &name, LockMode::Exclusive, Duration::ZERO, Missing::Leave) {
         Ok(acquired) => Ok(matches!(acquired, Acquired::Refused)),
-        Err(failure) => Err(failure.problem(root, &name)),
+        Err(failure) => Err(failure.into_error(root, &name)),
     }
 }
 
 /// Why an entry cannot be used at the moment. No error: a daemon serves uncached, and asks again for the
 /// next viewer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Busy {
     /// Another process holds the lock: a remover, or another writer.
+    #[error("another process holds its lock")]
     Locked,
     /// It takes writing to the cache, and that fails: the disk is full or read-only, or this user may
     /// not. Worth a line in the daemon's log.
-    CannotWrite(Problem),
-}
-
-impl fmt::Display for Busy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Locked => f.write_str("another process holds its lock"),
-            Self::CannotWrite(problem) => problem.fmt(f),
-        }
-    }
+    #[error(transparent)]
+    CannotWrite(Error),
 }
 
 /// Whether writing failed for the state of the disk or for want of a right: nothing is wrong with the cache.
@@ -158,25 +150,21 @@ pub(crate) fn is_unwritable(errno: Errno) -> bool {
 }
 
 /// Pins `key` as a reader or as its writer, waiting up to `patience` for a remover.
-pub(crate) fn pin(
-    root: &Root,
-    key: Key,
-    patience: Duration,
-) -> Result<Result<Held, Busy>, Problem> {
+pub(crate) fn pin(root: &Root, key: Key, patience: Duration) -> Result<Result<Held, Busy>, Error> {
     named(root, &layout::pin(key), LockMode::Shared, patience)
 }
 
 /// Becomes the one writer of `key`, unless another process is.
-pub(crate) fn writer(root: &Root, key: Key) -> Result<Result<Held, Busy>, Problem> {
+pub(crate) fn writer(root: &Root, key: Key) -> Result<Result<Held, Busy>, Error> {
     named(root, &layout::write(key), LockMode::Exclusive, Duration::ZERO)
 }
 
 /// Becomes the one maintainer, waiting up to `wait` for another; `None` when it is still at work.
-pub(crate) fn maintenance(root: &Root, wait: Duration) -> Result<Option<Held>, Problem> {
+pub(crate) fn maintenance(root: &Root, wait: Duration) -> Result<Option<Held>, Error> {
     match named(root, layout::MAINTENANCE_LOCK, LockMode::Exclusive, wait)? {
         Ok(held) => Ok(Some(held)),
         Err(Busy::Locked) => Ok(None),
-        Err(Busy::CannotWrite(problem)) => Err(problem),
+        Err(Busy::CannotWrite(error)) => Err(error),
     }
 }
 
@@ -185,13 +173,13 @@ fn named(
     name: &str,
     mode: LockMode,
     patience: Duration,
-) -> Result<Result<Held, Busy>, Problem> {
+) -> Result<Result<Held, Busy>, Error> {
     match acquire(root, name, mode, patience, Missing::Create) {
         Ok(Acquired::Held(held)) => Ok(Ok(held)),
         Ok(Acquired::Refused | Acquired::Missing) => Ok(Err(Busy::Locked)),
         Err(failure @ LockError::Create(errno)) if is_unwritable(errno) => {
-            Ok(Err(Busy::CannotWrite(failure.problem(root, name))))
+            Ok(Err(Busy::CannotWrite(failure.into_error(root, name))))
         }
-        Err(failure) => Err(failure.problem(root, name)),
+        Err(failure) => Err(failure.into_error(root, name)),
     }
 }

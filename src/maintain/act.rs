@@ -93,8 +93,8 @@ impl Actor<'_> {
         self.remover.empty_trash();
         // Failing is no reason to stop: the reading is then a little old.
         let _ = root.sync();
-        let space = root.space().unwrap_or_else(|problem| {
-            outcome.problems.push(problem);
+        let space = root.space().unwrap_or_else(|error| {
+            outcome.errors.push(error);
             plan.expected_space()
         });
         plan.measured(space);
@@ -105,7 +105,7 @@ impl Actor<'_> {
     pub(super) fn finish(self, outcome: &mut Outcome) -> ProcessCount {
         let deleted = self.remover.finish();
         outcome.freed_bytes = deleted.freed_bytes;
-        outcome.problems.extend(deleted.problems);
+        outcome.errors.extend(deleted.errors);
         outcome.notices.extend(self.journal.finish().map(Notice::NotLogged));
         self.open.map(|open| open.processes()).unwrap_or_default()
     }

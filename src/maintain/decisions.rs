@@ -92,8 +92,8 @@ impl Outcome {
         }
         self.list_decisions(order, view, plan, told);
         self.add_up(view, plan, policy);
-        self.problems.extend(view.problems.iter().cloned());
-        self.problems.extend(view.unreadable.iter().map(|unreadable| unreadable.problem.clone()));
+        self.errors.extend(view.errors.iter().cloned());
+        self.errors.extend(view.unreadable.iter().map(|unreadable| unreadable.error.clone()));
         self.notices.extend(view.notices(root, now).into_iter().map(Notice::Cache));
         if self.kind == Kind::Invalidate {
             self.fail_mounted(root);
@@ -177,8 +177,8 @@ impl Outcome {
             left: Some(self.after.bytes),
             exit: Some(exit),
         };
-        if let Err(problem) = events::append(root, &event) {
-            let notice = Notice::NotLogged(problem);
+        if let Err(error) = events::append(root, &event) {
+            let notice = Notice::NotLogged(error);
             // The removals may have said it.
             if !self.notices.contains(&notice) {
                 self.notices.push(notice);
@@ -221,7 +221,7 @@ impl Outcome {
     fn fail_mounted(&mut self, root: &Root) {
         self.notices.retain(|notice| !matches!(notice, Notice::Cache(CacheNotice::Mounted(_))));
         let mounted = self.decisions.iter().filter(|d| d.fate == Fate::Kept(Protection::Mounted));
-        self.problems.extend(mounted.map(|decision| mount_in_the_way(root, decision.key)));
+        self.errors.extend(mounted.map(|decision| mount_in_the_way(root, decision.key)));
     }
 
     /// Of the removed entries, those that somebody may be watching: without lockfiles nobody can tell.

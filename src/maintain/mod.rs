@@ -13,16 +13,15 @@ mod subset;
 mod verification;
 
 use std::ffi::CStr;
-use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use self::act::Actor;
 use self::decisions::Told;
 use crate::cache::events::{self, Journal};
 use crate::cache::{CacheView, Listing};
+use crate::error::Error;
 use crate::locks::{self, Holder, OpenFiles, ProcessCount};
-use crate::plan::{Fate, Plan, Policy, Step, Sweep};
-use crate::problem::Problem;
+use crate::plan::{Plan, Policy, Step, Sweep};
 use crate::progress::Progress;
 use crate::removal::{self, Remover};
 use crate::root::{self, Root, Space};
@@ -47,9 +46,10 @@ pub struct Options {
 }
 
 /// Why a run did not happen.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// Another maintainer is at work.
+    #[error("another maintainer is at work in this cache")]
     Busy {
         /// The processes that hold the maintenance lock, as far as they are known.
         holders: Vec<Holder>,
@@ -57,31 +57,8 @@ pub enum Refused {
         waited: Duration,
     },
     /// The cache itself could not be read.
-    Unreadable(Problem),
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Busy { .. } => f.write_str("another maintainer is at work in this cache"),
-            Self::Unreadable(problem) => problem.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Refused {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Busy { .. } => None,
-            Self::Unreadable(problem) => Some(problem),
-        }
-    }
-}
-
-impl From<Problem> for Refused {
-    fn from(problem: Problem) -> Self {
-        Self::Unreadable(problem)
-    }
+    #[error(transparent)]
+    Unreadable(#[from] Error),
 }
 
 /// What a run was asked for.
@@ -112,7 +89,7 @@ pub fn run(
                 let holders = locks::of_maintenance_lock(root);
                 return Err(Refused::Busy { holders, waited: options.wait });
             }
-            Err(problem) => outcome.notices.push(Notice::NoMaintenanceLock(problem)),
+            Err(error) => outcome.notices.push(Notice::NoMaintenanceLock(error)),
         }
         reap(root, &mut outcome, observer)?;
     }
@@ -183,7 +160,7 @@ fn become_maintainer(
     root: &Root,
     wait: Duration,
     observer: &dyn Observer,
-) -> Result<Option<locks::Held>, Problem> {
+) -> Result<Option<locks::Held>, Error> {
     let held = locks::maintenance(root, Duration::ZERO)?;
     if held.is_some() || wait.is_zero() {
         return Ok(held);
@@ -203,7 +180,7 @@ fn space_for(
     options: Options,
     root: &Root,
     view: &CacheView,
-) -> Result<Space, Problem> {
+) -> Result<Space, Error> {
     if !needs_space(policy) {
         return Ok(Space::default());
     }
@@ -224,7 +201,7 @@ fn reap(root: &Root, outcome: &mut Outcome, progress: &dyn Progress) -> Result<(
     for deleted in removal::delete_trash(root, &trash, progress) {
         match deleted {
             Ok(()) => outcome.reaped += 1,
-            Err(problem) => outcome.problems.push(problem),
+            Err(error) => outcome.errors.push(error),
         }
     }
     Ok(())
@@ -240,10 +217,10 @@ fn foresee_reaping(root: &Root, view: &CacheView, outcome: &mut Outcome) {
 
 fn may_delete_trash(root: &Root, name: &CStr, outcome: &mut Outcome) -> bool {
     match removal::check_may_delete(root, root::os_name(name.to_bytes())) {
-        Err(Fate::Denied(denied)) => {
-            outcome.denied_trash.push(denied);
+        Ok(()) => true,
+        Err(error) => {
+            outcome.denied_trash.push(error);
             false
         }
-        _ => true,
     }
 }

@@ -1,17 +1,17 @@
 //! What the user should know although nothing failed, as facts; the sentences are the report's.
 
 use crate::cache::CacheNotice;
+use crate::error::Error;
 use crate::locks::ProcessCount;
 use crate::plan::Unmet;
-use crate::problem::Problem;
 
 /// One thing that the user should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// The run went on without the maintenance lock, which could not be had for this reason.
-    NoMaintenanceLock(Problem),
+    NoMaintenanceLock(Error),
     /// Events could not be logged; the first reason.
-    NotLogged(Problem),
+    NotLogged(Error),
     /// Of the cache as it was found.
     Cache(CacheNotice),
     /// So many of the removed entries were used within [`crate::plan::A_FILM`] and came from a daemon

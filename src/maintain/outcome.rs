@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use super::{Notice, Options};
 use crate::cache::{Entry, Totals};
+use crate::error::Error;
 use crate::key::Key;
-use crate::plan::{Denied, Fate, Policy, Protection, Unmet};
-use crate::problem::Problem;
+use crate::plan::{Fate, Policy, Protection, Unmet};
 
 /// What became, or in a dry run would become, of one entry.
 #[derive(Clone, Debug)]
@@ -72,9 +72,9 @@ pub struct Outcome {
     /// What the user should know.
     pub notices: Vec<Notice>,
     /// What could not be read, locked or removed, besides what the decisions say.
-    pub problems: Vec<Problem>,
+    pub errors: Vec<Error>,
     /// Trash that this process may not delete.
-    pub denied_trash: Vec<Denied>,
+    pub denied_trash: Vec<Error>,
 }
 
 /// The limits of a sweep, as numbers.
@@ -116,7 +116,7 @@ impl Outcome {
             gave_up: false,
             reaped: 0,
             notices: Vec::new(),
-            problems: Vec::new(),
+            errors: Vec::new(),
             denied_trash: Vec::new(),
         }
     }
@@ -134,7 +134,7 @@ impl Outcome {
     /// Whether something could not be read, locked or removed.
     pub fn has_failed(&self) -> bool {
         let failed = |decision: &Decision| decision.fate.has_failed();
-        !self.problems.is_empty()
+        !self.errors.is_empty()
             || !self.denied_trash.is_empty()
             || self.decisions.iter().any(failed)
     }

@@ -1,6 +1,5 @@
 //! A part of the cache, for runs that take turns.
 
-use std::fmt;
 use std::num::NonZero;
 use std::str::FromStr;
 
@@ -31,16 +30,9 @@ impl Subset {
 }
 
 /// A text that names no part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a part: write I/N with I from 1 to N, for instance 3/7")]
 pub struct InvalidSubset;
-
-impl fmt::Display for InvalidSubset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a part: write I/N with I from 1 to N, for instance 3/7")
-    }
-}
-
-impl std::error::Error for InvalidSubset {}
 
 impl FromStr for Subset {
     type Err = InvalidSubset;

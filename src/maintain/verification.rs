@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use super::{Notice, Observer, Subset};
 use crate::cache::events::{Event, Journal};
 use crate::cache::{CacheNotice, Cause, Entry, Listing, mount_in_the_way, scan_entry};
+use crate::error::Error;
 use crate::key::Key;
 use crate::locks::OpenFiles;
 use crate::plan::{Fate, Protection, Shield};
-use crate::problem::Problem;
 use crate::progress::Task;
 use crate::removal::{self, Remover};
 use crate::root::Root;
@@ -50,7 +50,7 @@ pub struct Verification {
     /// What the user should know.
     pub notices: Vec<Notice>,
     /// What could not be read, locked or removed.
-    pub problems: Vec<Problem>,
+    pub errors: Vec<Error>,
 }
 
 impl Verification {
@@ -78,7 +78,7 @@ pub fn verify(
     fix: Option<Shield>,
     now: SystemTime,
     observer: &dyn Observer,
-) -> Result<Verification, Problem> {
+) -> Result<Verification, Error> {
     let listing = Listing::read(root)?;
     let mut verification = Verification::default();
     verification.notices.extend(listing.no_entries(root).map(Notice::Cache));
@@ -94,7 +94,7 @@ pub fn verify(
     };
     for &key in listing.mounted.iter().filter(|key| is_selected(key)) {
         if is_named {
-            verification.problems.push(mount_in_the_way(root, key));
+            verification.errors.push(mount_in_the_way(root, key));
         } else {
             verification.notices.push(Notice::Cache(CacheNotice::Mounted(root.entry_path(key))));
         }
@@ -127,7 +127,7 @@ pub fn verify(
                     verification.verdicts.push(Verdict { key, health, fate: None });
                 }
             }
-            Err(problem) => verification.problems.push(problem),
+            Err(error) => verification.errors.push(error),
         }
     }
     if let Some(shield) = fix {
@@ -239,7 +239,7 @@ impl<'a> Repair<'a> {
         if verification.removed() > 0 && processes.unreadable > 0 {
             verification.notices.push(Notice::UnseenProcesses(processes));
         }
-        verification.problems.extend(self.remover.finish().problems);
+        verification.errors.extend(self.remover.finish().errors);
         verification.notices.extend(self.journal.finish().map(Notice::NotLogged));
     }
 }

@@ -1,13 +1,7 @@
 //! What becomes of an entry, and why: one type from the plan over the removal to the report.
 
-use std::io;
-use std::path::PathBuf;
-
-use rustix::io::Errno;
-
 use crate::cache::Cause;
-use crate::problem::Problem;
-use crate::root::Root;
+use crate::error::Error;
 
 /// Why an entry stays. The order is that in which reasons are named where several apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,26 +57,6 @@ impl Protection {
     }
 }
 
-/// A directory that this process may not delete in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denied {
-    /// Where, relative to the root.
-    pub place: PathBuf,
-    /// `EACCES`, `EROFS` (a read-only disk or snapshot) or `EPERM` (immutable, append-only, or a sticky
-    /// directory).
-    pub reason: Errno,
-    /// The user whose directory it is.
-    pub owner: u32,
-}
-
-impl Denied {
-    /// As an error about one directory of `root`.
-    pub(crate) fn problem(&self, root: &Root) -> Problem {
-        let reason = io::Error::from(self.reason);
-        Problem::new(root.path().join(&self.place), "cannot delete in it", reason)
-    }
-}
-
 /// What became of an entry, or in a dry run would become of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -95,9 +69,7 @@ pub enum Fate {
     /// It was its turn, and there is no entry of that name (any more).
     Absent,
     /// It could not be locked, looked at or removed.
-    Failed(Problem),
-    /// This process may not delete it, so it was not touched.
-    Denied(Denied),
+    Failed(Error),
 }
 
 impl Fate {
@@ -111,7 +83,7 @@ impl Fate {
         match self {
             Self::Untouched(protection) => *protection,
             Self::Kept(protection) => Some(*protection),
-            Self::Failed(_) | Self::Denied(_) => Some(Protection::Error),
+            Self::Failed(_) => Some(Protection::Error),
             Self::Removed(_) | Self::Absent => None,
         }
     }
@@ -123,12 +95,12 @@ impl Fate {
 
     /// Whether removing was tried in vain.
     pub fn has_failed(&self) -> bool {
-        matches!(self, Self::Failed(_) | Self::Denied(_))
+        matches!(self, Self::Failed(_))
     }
 }
 
-impl From<Problem> for Fate {
-    fn from(problem: Problem) -> Self {
-        Self::Failed(problem)
+impl From<Error> for Fate {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
     }
 }

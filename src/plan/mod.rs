@@ -16,7 +16,7 @@ mod tests;
 use std::time::{Duration, SystemTime};
 
 pub use crate::cache::{Cause, Totals};
-pub use fate::{Denied, Fate, Protection};
+pub use fate::{Fate, Protection};
 pub use policy::{
     A_FILM, Forced, MIN_AGE, MIN_BUDGET, Policy, Shield, Sweep, Which, is_hopeless,
     is_perhaps_watched,

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::cache::PinState;
+use crate::error::{Error, Operation};
 use crate::key::Key;
 use crate::locks::Holder;
-use crate::problem::Problem;
 use crate::units::FreeSpace;
 use proptest::prelude::*;
+use rustix::io::Errno;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -195,7 +196,7 @@ fn what_is_kept_lets_the_next_take_its_place_and_what_is_gone_counts() {
     let budget = Policy::Sweep(Sweep { max_size: Some(30), ..sweep() });
     let kept = carry_out(&view(four()), &budget, |candidate| match candidate.index() {
         0 => Fate::Kept(Protection::Changed),
-        1 => Fate::Failed(Problem::new("/", "cannot", "so")),
+        1 => Fate::Failed(Error::new(Operation::Read, "/", Errno::IO)),
         _ => goes(candidate),
     });
     assert_eq!(kept, (vec![(2, Cause::OverBudget)], vec![]));

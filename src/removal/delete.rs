@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::problem::Problem;
+use crate::error::{Error, Operation};
 use crate::progress::{Progress, Task};
 use crate::root::{self, Root};
 use crate::sys::walk::{self, Buffer, Visit, Visitor, WalkError};
@@ -21,7 +21,7 @@ pub(crate) fn delete_trash<N: AsRef<CStr> + Sync>(
     root: &Root,
     trash: &[N],
     progress: &dyn Progress,
-) -> Vec<Result<(), Problem>> {
+) -> Vec<Result<(), Error>> {
     if trash.is_empty() {
         return Vec::new();
     }
@@ -44,7 +44,7 @@ pub(super) fn delete_tree(
     name: &CStr,
     path: &Path,
     buffer: &mut Buffer,
-) -> Result<(), Problem> {
+) -> Result<(), Error> {
     /// Rounds while somebody still writes into the tree, or swaps what is in it.
     const ROUNDS: u32 = 3;
     let mut last = WalkError { path: PathBuf::new(), error: Errno::NOTEMPTY };
@@ -65,7 +65,7 @@ pub(super) fn delete_tree(
             break;
         }
     }
-    Err(last.problem(path, "cannot delete"))
+    Err(last.into_error(Operation::Delete, path))
 }
 
 /// Deletes what a walk passes, remembering the first failure.

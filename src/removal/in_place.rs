@@ -1,25 +1,24 @@
 //! Deleting an entry under its name, where it cannot be renamed: `.complete` first.
 
 use std::ffi::CString;
-use std::io;
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
 use super::delete::{delete_tree, unlink};
 use crate::cache::{Entry, State, stat_entry};
+use crate::error::{Error, Operation};
 use crate::key::Key;
 use crate::layout;
 use crate::locks::Exclusive;
-use crate::problem::Problem;
 use crate::root::Root;
 use crate::sys::fd;
 use crate::sys::walk::Buffer;
 
 /// Unlinks `.complete`: from now on nobody takes the entry for whole.
-pub(super) fn unseal(root: &Root, key: Key) -> Result<(), Problem> {
+pub(super) fn unseal(root: &Root, key: Key) -> Result<(), Error> {
     let path = || root.entry_path(key).join(layout::COMPLETE);
-    let failed = |e: Errno| Problem::new(path(), "cannot unseal", io::Error::from(e));
+    let failed = |e: Errno| Error::new(Operation::Unseal, path(), e);
     let entry = match fd::open_dir(root.fd(), &*key.to_string()) {
         Err(Errno::NOENT) => return Ok(()),
         other => other.map_err(failed)?,
@@ -39,7 +38,7 @@ pub(super) fn is_unsealed(root: &Root, entry: &Entry) -> bool {
 }
 
 /// Takes the lock itself as proof: who reads a pinned entry must not see it go piece by piece.
-pub(super) fn delete_in_place(root: &Root, proof: &Exclusive) -> Result<(), Problem> {
+pub(super) fn delete_in_place(root: &Root, proof: &Exclusive) -> Result<(), Error> {
     let key = proof.key();
     unseal(root, key)?;
     let name = CString::new(key.to_hex()).unwrap_or_default();

@@ -22,10 +22,10 @@ use std::ffi::{CStr, CString};
 use self::in_place::{delete_in_place, is_unsealed, unseal};
 use self::rename::{Renamed, is_left_behind, rename_back, rename_out};
 use crate::cache::Entry;
+use crate::error::{Error, Operation, Reason};
 use crate::key::Key;
 use crate::locks::{self, Exclusive, LockForRemoval, NoRoom};
 use crate::plan::{Fate, Forced, Protection};
-use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::root::{self, Root};
 
@@ -53,7 +53,7 @@ pub(crate) struct Remover<'a> {
     progress: &'a dyn Progress,
     trash: Vec<Trashed>,
     freed_bytes: u64,
-    problems: Vec<Problem>,
+    errors: Vec<Error>,
 }
 
 /// An entry that has left its name and is not deleted yet.
@@ -68,12 +68,12 @@ pub(crate) struct Deleted {
     /// Bytes of the entries whose files are deleted.
     pub(crate) freed_bytes: u64,
     /// What could not be deleted.
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) errors: Vec<Error>,
 }
 
 impl<'a> Remover<'a> {
     pub(crate) fn new(root: &'a Root, progress: &'a dyn Progress) -> Self {
-        Self { root, progress, trash: Vec::new(), freed_bytes: 0, problems: Vec::new() }
+        Self { root, progress, trash: Vec::new(), freed_bytes: 0, errors: Vec::new() }
     }
 
     /// Locks the entry `key` for removal. It is `Kept` where somebody has pinned it, unless `force`
@@ -125,16 +125,16 @@ impl<'a> Remover<'a> {
     /// By rename only: whoever holds the pin must not see the entry go piece by piece.
     fn take_out_forced(&mut self, entry: &Entry) -> Result<(), Fate> {
         let failed =
-            |reason| Problem::new(self.root.entry_path(entry.key), "cannot remove", reason);
+            |reason| Error::new(Operation::Remove, self.root.entry_path(entry.key), reason);
         match rename_out(self.root, entry.key)? {
             Renamed::To(trash) => self.trash.push(Trashed { name: trash, bytes: entry.bytes }),
             Renamed::NoRoom => {
-                return Err(failed("it is in use, and the disk has no room to rename it").into());
+                return Err(failed(Reason::InUseWithoutRoom).into());
             }
             Renamed::Absent => return Err(Fate::Absent),
         }
         if is_left_behind(self.root, entry)? {
-            return Err(failed("it is in use, and still there after the rename").into());
+            return Err(failed(Reason::InUseAfterRename).into());
         }
         Ok(())
     }
@@ -196,7 +196,7 @@ impl<'a> Remover<'a> {
         for (trashed, deleted) in trash.iter().zip(delete_trash(self.root, &names, self.progress)) {
             match deleted {
                 Ok(()) => self.freed_bytes = self.freed_bytes.saturating_add(trashed.bytes),
-                Err(problem) => self.problems.push(problem),
+                Err(error) => self.errors.push(error),
             }
         }
     }
@@ -204,6 +204,6 @@ impl<'a> Remover<'a> {
     /// Deletes what has left its name, and says what all of it came to.
     pub(crate) fn finish(mut self) -> Deleted {
         self.empty_trash();
-        Deleted { freed_bytes: self.freed_bytes, problems: self.problems }
+        Deleted { freed_bytes: self.freed_bytes, errors: self.errors }
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, FileType, Mode, Stat, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
+use crate::error::{Error, Operation, Reason};
 use crate::layout;
-use crate::plan::{Denied, Fate};
 use crate::root::Root;
 use crate::sys::fd;
 
@@ -14,15 +14,16 @@ use crate::sys::fd;
 /// directories of an entry tell: whoever can write the root but not the entries would otherwise empty
 /// the cache and free nothing, and an entry in a read-only snapshot would fail every later run from the
 /// trash. A dry run asks, too.
-pub(crate) fn check_may_delete(root: &Root, name: impl AsRef<Path>) -> Result<(), Fate> {
+pub(crate) fn check_may_delete(root: &Root, name: impl AsRef<Path>) -> Result<(), Error> {
     let name = name.as_ref();
     for place in [Path::new("."), name, &name.join(layout::VIDEO), &name.join(layout::SUBS)] {
         // What is no directory is unlinked, which asks nothing of it.
         let Ok(stat) = fd::stat(root.fd(), place) else { continue };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-            && let Some(reason) = refusal(root, place, &stat)
+            && let Some(errno) = refusal(root, place, &stat)
         {
-            return Err(Fate::Denied(Denied { place: place.into(), reason, owner: stat.st_uid }));
+            let reason = Reason::Denied { errno, owner: stat.st_uid };
+            return Err(Error::new(Operation::DeleteIn, root.path().join(place), reason));
         }
     }
     Ok(())

@@ -2,16 +2,15 @@
 #![allow(clippy::disallowed_methods, reason = "this is the module that renames")]
 
 use std::ffi::{CStr, CString};
-use std::io;
 
 use rustix::fs::RenameFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::cache::{Entry, State, stat_entry};
+use crate::error::{Error, Operation};
 use crate::key::Key;
 use crate::layout;
-use crate::problem::Problem;
 use crate::root::Root;
 
 /// What renaming an entry to the trash came to.
@@ -22,22 +21,19 @@ pub(super) enum Renamed {
     Absent,
 }
 
-pub(super) fn rename_out(root: &Root, key: Key) -> Result<Renamed, Problem> {
+pub(super) fn rename_out(root: &Root, key: Key) -> Result<Renamed, Error> {
     let name = key.to_string();
     let trash = trash_name(root, key)?;
     match retry_on_intr(|| rustix::fs::renameat(root.fd(), &*name, root.fd(), &*trash)) {
         Ok(()) => Ok(Renamed::To(trash)),
         Err(Errno::NOSPC | Errno::DQUOT | Errno::XDEV) => Ok(Renamed::NoRoom),
         Err(Errno::NOENT) => Ok(Renamed::Absent),
-        Err(error) => {
-            let reason = io::Error::from(error);
-            Err(Problem::new(root.entry_path(key), "cannot rename to the trash", reason))
-        }
+        Err(error) => Err(Error::new(Operation::RenameToTrash, root.entry_path(key), error)),
     }
 }
 
 /// Gives an entry its name back, unless another entry has it by now; whether it did.
-pub(super) fn rename_back(root: &Root, trash: &CStr, key: Key) -> Result<bool, Problem> {
+pub(super) fn rename_back(root: &Root, trash: &CStr, key: Key) -> Result<bool, Error> {
     let name = key.to_string();
     let rename = |flags| {
         retry_on_intr(|| rustix::fs::renameat_with(root.fd(), trash, root.fd(), &*name, flags))
@@ -51,26 +47,22 @@ pub(super) fn rename_back(root: &Root, trash: &CStr, key: Key) -> Result<bool, P
         Ok(()) => Ok(true),
         // Anybody may have deleted it from the trash.
         Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOENT) => Ok(false),
-        Err(error) => {
-            let reason = io::Error::from(error);
-            Err(Problem::new(root.entry_path(key), "cannot rename back", reason))
-        }
+        Err(error) => Err(Error::new(Operation::RenameBack, root.entry_path(key), error)),
     }
 }
 
 /// Whether the entry still has its name after the rename: on mergerfs a rename can return 0 and leave
 /// (a branch of) the source behind. What has another inode and no marker is a new entry, of a daemon
 /// that takes no locks: nobody seals that fast.
-pub(super) fn is_left_behind(root: &Root, entry: &Entry) -> Result<bool, Problem> {
+pub(super) fn is_left_behind(root: &Root, entry: &Entry) -> Result<bool, Error> {
     let now = stat_entry(root, entry.key)?;
     Ok(now.is_some_and(|now| now.identity == entry.identity || now.state == State::Sealed))
 }
 
-fn trash_name(root: &Root, key: Key) -> Result<CString, Problem> {
-    let failed =
-        |reason: io::Error| Problem::new(root.entry_path(key), "cannot name its trash", reason);
+fn trash_name(root: &Root, key: Key) -> Result<CString, Error> {
     let mut random = [0; 8];
     retry_on_intr(|| getrandom(&mut random, GetRandomFlags::empty()))
-        .map_err(|e| failed(e.into()))?;
-    CString::new(layout::trash(key, u64::from_ne_bytes(random))).map_err(|e| failed(e.into()))
+        .map_err(|error| Error::new(Operation::NameTrash, root.entry_path(key), error))?;
+    // No NUL is in it.
+    Ok(CString::new(layout::trash(key, random)).unwrap_or_default())
 }

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use crate::problem::Problem;
+use crate::error::{Error, Operation};
 
 /// A device number's major and minor part.
 pub(crate) type Device = (u32, u32);
@@ -82,10 +82,10 @@ struct Place {
 pub(crate) struct MountTable(Vec<Mount>);
 
 impl MountTable {
-    pub(crate) fn read() -> Result<Self, Problem> {
+    pub(crate) fn read() -> Result<Self, Error> {
         const MOUNTINFO: &str = "/proc/self/mountinfo";
-        let table = fs::read(MOUNTINFO)
-            .map_err(|e| Problem::new(MOUNTINFO, "cannot read what is mounted", e))?;
+        let table =
+            fs::read(MOUNTINFO).map_err(|e| Error::new(Operation::ReadMounts, MOUNTINFO, e))?;
         Ok(Self::parse(&table))
     }
 

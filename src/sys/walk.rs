@@ -2,7 +2,6 @@
 //! mount crossed, and neither the depth nor the width of a hostile tree exhausts descriptors or stack.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::io;
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, RawDir};
 use rustix::io::{Errno, Result, retry_on_intr};
 
-use crate::problem::Problem;
+use crate::error::{Error, Operation};
 use crate::sys::fd;
 
 /// Directories kept open on the way down. Entries are two deep; below this many levels the oldest
@@ -50,10 +49,10 @@ pub(crate) struct WalkError {
 
 impl WalkError {
     /// The failure as the user is told it, of a walk below `top`.
-    pub(crate) fn problem(&self, top: &Path, action: &str) -> Problem {
+    pub(crate) fn into_error(self, operation: Operation, top: &Path) -> Error {
         let is_top = self.path.as_os_str().is_empty();
         let path = if is_top { top.to_path_buf() } else { top.join(&self.path) };
-        Problem::new(path, action, io::Error::from(self.error))
+        Error::new(operation, path, self.error)
     }
 }
 

@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use super::fault::{Fault, FaultCode};
 use super::fmp4::{self, Init, Rejected, Span};
 use super::webvtt;
+use crate::error::{Error, Operation, Reason};
 use crate::layout::{self, INIT};
-use crate::problem::Problem;
 use crate::sys::fd;
 
 /// A fourth of a second. Joins of correctly resumed runs overlap by 21 to 64 ms (an audio frame or a few,
@@ -33,7 +33,7 @@ pub(crate) fn check(
     entry: BorrowedFd<'_>,
     entry_path: &Path,
     last_segment: u64,
-) -> Result<Vec<Fault>, Problem> {
+) -> Result<Vec<Fault>, Error> {
     let mut faults = Vec::new();
     if let Some(video) = Directory::open(entry, entry_path, layout::VIDEO)? {
         check_video(&video, last_segment, &mut faults)?;
@@ -57,9 +57,9 @@ impl<'a> Directory<'a> {
         entry: BorrowedFd<'_>,
         entry_path: &'a Path,
         name: &'static str,
-    ) -> Result<Option<Self>, Problem> {
+    ) -> Result<Option<Self>, Error> {
         let found = fd::find_dir(entry, name)
-            .map_err(|error| Problem::new(entry_path.join(name), "cannot open", error))?;
+            .map_err(|error| Error::new(Operation::Open, entry_path.join(name), error))?;
         Ok(found.map(|fd| Self { fd, entry_path, name }))
     }
 
@@ -68,22 +68,22 @@ impl<'a> Directory<'a> {
         Path::new(self.name).join(file)
     }
 
-    fn problem(&self, file: &str, action: &str, reason: impl std::fmt::Display) -> Problem {
-        Problem::new(self.entry_path.join(self.name).join(file), action, reason)
+    fn error(&self, operation: Operation, file: &str, reason: impl Into<Reason>) -> Error {
+        Error::new(operation, self.entry_path.join(self.name).join(file), reason)
     }
 
     /// `None` where it is missing or not a regular file.
-    fn open_file(&self, file: &str) -> Result<Option<(std::fs::File, u64)>, Problem> {
+    fn open_file(&self, file: &str) -> Result<Option<(std::fs::File, u64)>, Error> {
         match fd::open_regular(&self.fd, file) {
             Ok(opened) => Ok(opened),
             Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(self.problem(file, "cannot open", error)),
+            Err(error) => Err(self.error(Operation::Open, file, error)),
         }
     }
 
     /// The numbers of the files whose names `number` reads, ascending.
-    fn numbers(&self, number: impl Fn(&[u8]) -> Option<u64>) -> Result<Vec<u64>, Problem> {
-        let failed = |error| self.problem("", "cannot list", error);
+    fn numbers(&self, number: impl Fn(&[u8]) -> Option<u64>) -> Result<Vec<u64>, Error> {
+        let failed = |error| self.error(Operation::List, "", error);
         let mut numbers = Vec::new();
         for found in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
             let found = found.map_err(failed)?;
@@ -94,17 +94,13 @@ impl<'a> Directory<'a> {
     }
 }
 
-fn check_video(
-    video: &Directory,
-    last_segment: u64,
-    faults: &mut Vec<Fault>,
-) -> Result<(), Problem> {
+fn check_video(video: &Directory, last_segment: u64, faults: &mut Vec<Fault>) -> Result<(), Error> {
     let mut init = None;
     if let Some((file, size @ 1..)) = video.open_file(INIT)? {
         match fmp4::read_init(&file, size) {
             Ok(tracks) => init = Some(tracks),
             Err(Rejected::Unreadable(error)) => {
-                return Err(video.problem(INIT, "cannot read", error));
+                return Err(video.error(Operation::Read, INIT, error));
             }
             Err(Rejected::Damaged(code, detail)) => {
                 faults.push(Fault { code, file: video.relative(INIT), detail });
@@ -136,7 +132,7 @@ fn check_video(
                 }
             }
             Err(Rejected::Unreadable(error)) => {
-                return Err(video.problem(&name, "cannot read", error));
+                return Err(video.error(Operation::Read, &name, error));
             }
             Err(Rejected::Damaged(code, detail)) => {
                 timeline = Timeline::default();
@@ -160,7 +156,7 @@ fn check_video(
     Ok(())
 }
 
-fn check_subtitles(subs: &Directory, faults: &mut Vec<Fault>) -> Result<(), Problem> {
+fn check_subtitles(subs: &Directory, faults: &mut Vec<Fault>) -> Result<(), Error> {
     for number in subs.numbers(layout::subtitle_number)? {
         let name = layout::subtitle(number);
         let Some((file, size)) = subs.open_file(&name)? else { continue };
@@ -169,7 +165,7 @@ fn check_subtitles(subs: &Directory, faults: &mut Vec<Fault>) -> Result<(), Prob
         } else {
             // `take`, because it may grow while it is read.
             webvtt::check(BufReader::new(file.take(webvtt::MAX_SIZE)))
-                .map_err(|error| subs.problem(&name, "cannot read", error))?
+                .map_err(|error| subs.error(Operation::Read, &name, error))?
         };
         if let Err(detail) = checked {
             let (code, file) = (FaultCode::BadSubtitle, subs.relative(&name));

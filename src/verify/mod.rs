@@ -13,7 +13,6 @@ mod segments;
 mod tests;
 mod webvtt;
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -22,9 +21,9 @@ use rustix::io::Errno;
 
 use self::segments::{Content, Video};
 use crate::cache::{State, identity, stat_entry};
+use crate::error::{Error, Operation, Reason};
 use crate::key::Key;
 use crate::layout;
-use crate::problem::Problem;
 use crate::root::Root;
 use crate::sys::fd;
 use crate::sys::walk::{self, Buffer};
@@ -71,13 +70,12 @@ pub(crate) fn check_entry(
     key: Key,
     checks: Checks,
     buffer: &mut Buffer,
-) -> Result<Health, Problem> {
+) -> Result<Health, Error> {
     /// Times an entry may be replaced under us before that is called an error.
     const TRIES: u32 = 3;
     let name = key.to_string();
     let path = root.entry_path(key);
-    let unreadable =
-        |path: PathBuf, e: Errno| Problem::new(path, "cannot read", io::Error::from(e));
+    let unreadable = |path: PathBuf, e: Errno| Error::new(Operation::Read, path, e);
     for _ in 0..TRIES {
         let top = match fd::find_dir(root.fd(), &*name) {
             Ok(Some(top)) => top,
@@ -105,7 +103,7 @@ pub(crate) fn check_entry(
             _ => {}
         }
     }
-    Err(Problem::new(path, "cannot verify", "it is replaced again and again"))
+    Err(Error::new(Operation::Verify, path, Reason::ReplacedAgainAndAgain))
 }
 
 fn check(
@@ -113,9 +111,8 @@ fn check(
     path: &Path,
     checks: Checks,
     buffer: &mut Buffer,
-) -> Result<Vec<Fault>, Problem> {
-    let unreadable =
-        |path: PathBuf, e: Errno| Problem::new(path, "cannot read", io::Error::from(e));
+) -> Result<Vec<Fault>, Error> {
+    let unreadable = |path: PathBuf, e: Errno| Error::new(Operation::Read, path, e);
     let mut faults = Vec::new();
     let mut found =
         |code, file: &str, detail: String| faults.push(Fault { code, file: file.into(), detail });
@@ -132,7 +129,7 @@ fn check(
         .map_err(|error| unreadable(path.join(layout::VIDEO), error))?;
     if let Some(fd) = directory {
         walk::walk(fd, buffer, &mut video)
-            .map_err(|failure| failure.problem(&path.join(layout::VIDEO), "cannot read"))?;
+            .map_err(|failure| failure.into_error(Operation::Read, &path.join(layout::VIDEO)))?;
         video.read_playlists(top, path)?;
     }
     let init = format!("{}/{}", layout::VIDEO, layout::INIT);

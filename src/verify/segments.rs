@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use super::describe;
 use super::fault::{Fault, FaultCode};
 use super::playlist::{LONGEST_PLAYLIST, highest_in_playlist};
+use crate::error::{Error, Operation};
 use crate::layout;
-use crate::problem::Problem;
 use crate::sys::fd;
 use crate::sys::walk::{Visit, Visitor};
 
@@ -63,7 +63,7 @@ impl Visitor for Video {
 }
 
 impl Video {
-    pub(super) fn read_playlists(&mut self, top: &OwnedFd, path: &Path) -> Result<(), Problem> {
+    pub(super) fn read_playlists(&mut self, top: &OwnedFd, path: &Path) -> Result<(), Error> {
         for name in std::mem::take(&mut self.playlists) {
             let file = fd::open_dir(top, layout::VIDEO)
                 .and_then(|video| fd::open_regular(video.as_fd(), &*name));
@@ -77,7 +77,7 @@ impl Video {
             };
             let highest = highest.map_err(|reason| {
                 let name = crate::root::os_name(name.to_bytes());
-                Problem::new(path.join(layout::VIDEO).join(name), "cannot read", reason)
+                Error::new(Operation::Read, path.join(layout::VIDEO).join(name), reason)
             })?;
             self.highest_named = self.highest_named.max(highest);
         }

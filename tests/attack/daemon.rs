@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use hls_cache::Key;
 use hls_cache::daemon::{Cache, Lookup, Start};
+use rustix::io::Errno;
 
 use crate::common::{Age, Size, TestCache, key, need, pin_name};
 use crate::tools;
@@ -115,10 +116,10 @@ fn a_daemon_that_seals_twice() {
     fs::write(writer.path().join("video/init.mp4"), "init").unwrap();
     fs::write(writer.path().join("video/seg-0.m4s"), "segment").unwrap();
     let failed = writer.seal().unwrap_err();
-    println!("\nfirst: {}", failed.problem);
+    println!("\nfirst: {}", failed.error);
     match failed.writer.seal() {
         Ok(pin) => println!("second: sealed {}", pin.key()),
-        Err(failed) => println!("second: {}", failed.problem),
+        Err(failed) => println!("second: {}", failed.error),
     }
 }
 
@@ -146,7 +147,7 @@ fn a_seal_that_had_no_room_is_made_up_for_by_the_writer_it_gives_back() {
     fs::write(writer.path().join("video/seg-0.m4s"), "segment").unwrap();
     tools::fill(&cache.root(), tools::Full::Files);
     let failed = writer.seal().unwrap_err();
-    assert!(failed.problem.to_string().contains("No space left"), "{}", failed.problem);
+    assert_eq!(failed.error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()), "{}", failed.error);
     // What it wrote is still its own: readable, and nobody else's to write or remove.
     assert!(failed.writer.path().join("video/seg-0.m4s").exists());
     assert!(matches!(daemon.start(parse("s")).unwrap(), Start::Busy(_)));

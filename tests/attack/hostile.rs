@@ -23,7 +23,7 @@ use rustix::fs::{
 use walkdir::WalkDir;
 
 use crate::common::{
-    Age, Invocation, Run, Size, TestCache, decisions, key, need, open_unnoticed, pin_name, snapshot,
+    Age, Invocation, Run, Size, TestCache, decisions, key, need, pin_name, snapshot,
 };
 use crate::tools;
 

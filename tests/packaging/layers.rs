@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 
 /// From the bottom. A room may use itself and what stands before it.
 const LAYERS: [&str; 17] = [
-    "escape", "problem", "sys", "key", "layout", "units", "progress", "root", "locks", "cache",
+    "escape", "key", "error", "sys", "layout", "units", "progress", "root", "locks", "cache",
     "verify", "plan", "removal", "stats", "maintain", "daemon", "lib",
 ];
 

@@ -41,7 +41,7 @@ pub fn action(outcome: &Outcome, fate: &Fate) -> &'static str {
         Fate::Removed(_) if outcome.dry_run => "would-remove",
         Fate::Removed(_) => "removed",
         Fate::Absent => "absent",
-        Fate::Failed(_) | Fate::Denied(_) => "failed",
+        Fate::Failed(_) => "failed",
         // The user asked for it, and it could not even be found out whether it may go.
         Fate::Kept(Protection::Error) if outcome.kind == Kind::Invalidate => "failed",
         Fate::Kept(_) | Fate::Untouched(_) => "kept",

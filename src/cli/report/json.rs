@@ -7,13 +7,14 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use hls_cache::cache::{Entry, PinState};
+use hls_cache::key::to_hex;
 use hls_cache::locks::Holder;
 use hls_cache::plan::Totals;
 use hls_cache::units::rfc3339;
-use hls_cache::{Key, Problem, Root};
+use hls_cache::{Key, Root};
 use serde_json::{Map, Value, json};
 
-use super::Report;
+use super::{ErrorLine, Report};
 
 /// Raised when a field changes its meaning or goes; not when one is added.
 const SCHEMA_VERSION: u32 = 1;
@@ -27,7 +28,7 @@ pub fn object(
     verbose: bool,
 ) -> io::Result<()> {
     let mut object =
-        envelope(command, root.path(), &report.warnings(), &report.problems(root.path()));
+        envelope(command, root.path(), &report.warnings(), &report.errors(root.path()));
     object.extend(report.json(verbose));
     line(out, &Value::Object(object))
 }
@@ -37,10 +38,10 @@ pub fn failure(
     out: &mut dyn Write,
     command: &str,
     root: &Path,
-    problem: &Problem,
+    error: &ErrorLine,
 ) -> io::Result<()> {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
-    line(out, &Value::Object(envelope(command, &root, &[], std::slice::from_ref(problem))))
+    line(out, &Value::Object(envelope(command, &root, &[], std::slice::from_ref(error))))
 }
 
 /// The object of one key.
@@ -67,17 +68,17 @@ fn envelope(
     command: &str,
     root: &Path,
     warnings: &[String],
-    problems: &[Problem],
+    errors: &[ErrorLine],
 ) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("schema_version".into(), SCHEMA_VERSION.into());
     object.insert("command".into(), command.into());
     text(&mut object, "root", root.as_os_str().as_bytes());
     object.insert("warnings".into(), warnings.into());
-    let errors = problems.iter().map(|problem| {
+    let errors = errors.iter().map(|line| {
         let mut error = Map::new();
-        text(&mut error, "path", problem.path.as_os_str().as_bytes());
-        error.insert("message".into(), problem.message.as_str().into());
+        text(&mut error, "path", line.path.as_os_str().as_bytes());
+        error.insert("message".into(), line.message.as_str().into());
         Value::Object(error)
     });
     object.insert("errors".into(), errors.collect());
@@ -93,7 +94,7 @@ fn line(out: &mut dyn Write, value: &Value) -> io::Result<()> {
 pub fn text(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     object.insert(name.into(), String::from_utf8_lossy(bytes).into());
     if std::str::from_utf8(bytes).is_err() {
-        object.insert(format!("{name}_hex"), hex::encode(bytes).into());
+        object.insert(format!("{name}_hex"), to_hex(bytes).into());
     }
 }
 

@@ -17,23 +17,23 @@ pub mod verification;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hls_cache::locks::Holder;
-use hls_cache::{Escaped, Problem};
+use hls_cache::maintain::Refused;
+use hls_cache::{Error, Escaped};
 use serde_json::{Map, Value};
 
 use self::terminal::Terminal;
-use crate::cli::exit::Exit;
 
 /// A result that can be shown.
 pub trait Report {
     /// What the user should know.
     fn warnings(&self) -> Vec<String>;
     /// What could not be read, locked or removed in the cache at `root`.
-    fn problems(&self, root: &Path) -> Vec<Problem>;
-    /// Whether a run without problems still ends with 3.
+    fn errors(&self, root: &Path) -> Vec<ErrorLine>;
+    /// Whether a run without errors still ends with 3.
     fn has_finding(&self) -> bool;
     /// What makes a run end with 3, in a line, where only the report for people says it: for those who
     /// asked for none, and would learn no more than a number.
@@ -54,25 +54,64 @@ pub struct Screen<'a> {
     pub terminal: Terminal,
 }
 
-/// Says something on standard error, which may be closed; on one line, whatever it quotes.
-pub fn complain(kind: &str, what: &impl fmt::Display) {
+/// What could not be done, as a run shows it.
+pub struct ErrorLine {
+    /// What it is about.
+    pub path: PathBuf,
+    /// What was tried, and why it failed.
+    pub message: String,
+}
+
+impl ErrorLine {
+    /// Of what stopped a command.
+    pub fn of(stopped: &anyhow::Error) -> Self {
+        let refused = stopped.downcast_ref().and_then(|refused| match refused {
+            Refused::Unreadable(error) => Some(error),
+            Refused::Busy { .. } => None,
+        });
+        match stopped.downcast_ref::<Error>().or(refused) {
+            Some(error) => error.into(),
+            None => Self { path: PathBuf::new(), message: stopped.to_string() },
+        }
+    }
+}
+
+impl From<&Error> for ErrorLine {
+    fn from(error: &Error) -> Self {
+        Self { path: error.path.clone(), message: error.message() }
+    }
+}
+
+impl fmt::Display for ErrorLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", Escaped::new(&self.path), Escaped::new(&self.message))
+    }
+}
+
+/// Says on standard error, which may be closed, what failed.
+pub fn report_error(error: &impl fmt::Display) {
+    report_line("error", error);
+}
+
+/// Says on standard error, which may be closed, what the user should know.
+pub fn report_warning(warning: &impl fmt::Display) {
+    report_line("warning", warning);
+}
+
+/// On one line, whatever it quotes.
+fn report_line(kind: &str, what: &impl fmt::Display) {
     let what = what.to_string();
     let _ = writeln!(io::stderr(), "{kind}: {}", Escaped::new(&what));
 }
 
-/// Prints what clap has to say instead of a command line to carry out: a mistake, or the help that was
-/// asked for. clap quotes arguments as they are, and `ls | xargs hls-cache verify` hands over whatever
-/// names there are.
-pub fn usage_error(error: &clap::Error) -> Exit {
-    if !error.use_stderr() {
-        return match quietly_closed(error.print().and_then(|()| io::stdout().flush())) {
-            Ok(()) => Exit::Done,
-            Err(reason) => {
-                complain("error", &Problem::new("standard output", "cannot write", reason));
-                Exit::Error
-            }
-        };
-    }
+/// Prints the help, or the version, that was asked for.
+pub fn print_help(help: &clap::Error) -> io::Result<()> {
+    quietly_closed(help.print().and_then(|()| io::stdout().flush()))
+}
+
+/// Prints what clap calls a mistake. It quotes arguments as they are, and `ls | xargs hls-cache verify`
+/// hands over whatever names there are.
+pub fn print_usage_error(error: &clap::Error) {
     let is_hostile = |arg: OsString| *Escaped::new(&arg).to_string() != *arg;
     if std::env::args_os().any(is_hostile) {
         for line in error.to_string().lines() {
@@ -81,7 +120,6 @@ pub fn usage_error(error: &clap::Error) -> Exit {
     } else {
         let _ = error.print();
     }
-    Exit::Usage
 }
 
 /// Prints to standard output. That a reader has closed it is no error: the work is done.

@@ -1,26 +1,24 @@
 //! What the user should know, and what failed, in sentences.
 
-use std::io;
 use std::path::Path;
 
 use hls_cache::cache::CacheNotice;
 use hls_cache::locks::ProcessCount;
 use hls_cache::maintain::{Decision, Notice, Outcome};
-use hls_cache::plan::Denied;
 use hls_cache::plan::{A_FILM, EndedEarly, Fate, Protection, Shortage, Unmet};
 use hls_cache::units::human_size;
-use hls_cache::{Escaped, Problem};
+use hls_cache::{Error, Escaped, Reason};
 use rustix::io::Errno;
 
-use super::account;
+use super::{ErrorLine, account};
 
 /// The sentence for a notice that has the same words in every command.
 pub fn sentence(notice: &Notice) -> String {
     match notice {
-        Notice::NoMaintenanceLock(problem) => {
-            format!("going on without the maintenance lock: {problem}")
+        Notice::NoMaintenanceLock(error) => {
+            format!("going on without the maintenance lock: {error}")
         }
-        Notice::NotLogged(problem) => problem.to_string(),
+        Notice::NotLogged(error) => error.to_string(),
         Notice::Cache(notice) => of_cache(notice),
         Notice::UnseenUse(count) => unseen_use(*count, ["removed entry", "removed entries"]),
         Notice::UnseenProcesses(ProcessCount { seen, unreadable }) => format!(
@@ -164,50 +162,51 @@ fn name_some(decisions: &[&Decision]) -> String {
 pub fn failures<'a>(
     root: &Path,
     fates: impl Iterator<Item = &'a Fate>,
-    trash: &[Denied],
-) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut denied: Vec<&Denied> = Vec::new();
-    for fate in fates {
-        match fate {
-            Fate::Failed(problem) => problems.push(problem.clone()),
-            Fate::Denied(reason) => denied.push(reason),
-            _ => {}
-        }
-    }
-    problems.extend(denials(root, denied, ["entry", "entries"]));
-    problems.extend(denials(root, trash.iter().collect(), ["leftover", "leftovers"]));
-    problems
+    trash: &[Error],
+) -> Vec<ErrorLine> {
+    let failed = fates.filter_map(|fate| match fate {
+        Fate::Failed(error) => Some(error),
+        _ => None,
+    });
+    let (denied, failed): (Vec<&Error>, Vec<&Error>) =
+        failed.partition(|error| matches!(error.reason, Reason::Denied { .. }));
+    let mut lines: Vec<ErrorLine> = failed.into_iter().map(ErrorLine::from).collect();
+    lines.extend(denials(root, denied, ["entry", "entries"]));
+    lines.extend(denials(root, trash.iter().collect(), ["leftover", "leftovers"]));
+    lines
 }
 
 /// `57 entries cannot be deleted (first: …). You are nobody, the cache is root's: …`; a line for each
 /// errno, since each has its own remedy.
-fn denials(root: &Path, mut denied: Vec<&Denied>, what: [&str; 2]) -> Vec<Problem> {
-    let mut problems = Vec::new();
+fn denials(root: &Path, mut denied: Vec<&Error>, what: [&str; 2]) -> Vec<ErrorLine> {
+    let mut lines = Vec::new();
     while let Some(first) = denied.first().copied() {
         let (same, others): (Vec<_>, Vec<_>) =
-            denied.into_iter().partition(|other| other.reason == first.reason);
-        let reason = io::Error::from(first.reason);
-        let place = Escaped::new(&first.place);
+            denied.into_iter().partition(|other| other.raw_os_error() == first.raw_os_error());
+        let reason = &first.reason;
+        // The root itself is `.`.
+        let place = first.path.strip_prefix(root).unwrap_or(&first.path);
+        let is_root = place.as_os_str().is_empty();
+        let place = Escaped::new(if is_root { Path::new(".") } else { place });
         let count = match same.len() {
             1 => format!("1 {} cannot be deleted ({place}: {reason})", what[0]),
             count => format!("{count} {} cannot be deleted (first: {place}: {reason})", what[1]),
         };
-        let message = format!("{count}. {}", remedy(first));
-        problems.push(Problem { path: root.to_owned(), message });
+        let message = format!("{count}. {}", remedy(reason));
+        lines.push(ErrorLine { path: root.to_owned(), message });
         denied = others;
     }
-    problems
+    lines
 }
 
-fn remedy(denied: &Denied) -> String {
-    match denied.reason {
-        Errno::ACCESS => {
+fn remedy(denied: &Reason) -> String {
+    match *denied {
+        Reason::Denied { errno: Errno::ACCESS, owner } => {
             let you = user_name(rustix::process::geteuid().as_raw());
-            let owner = user_name(denied.owner);
+            let owner = user_name(owner);
             format!("You are {you}, the cache is {owner}'s: run as root or as the daemon's user")
         }
-        Errno::ROFS => {
+        Reason::Denied { errno: Errno::ROFS, .. } => {
             "Its disk or snapshot is read-only: remount it, or delete the snapshot".into()
         }
         _ => "It is immutable, append-only or in a sticky directory: see lsattr and ls -ld".into(),

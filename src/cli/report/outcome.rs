@@ -3,26 +3,26 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use hls_cache::Key;
 use hls_cache::maintain::{Decision, Kind, Outcome};
 use hls_cache::plan::{Cause, Fate, Protection, Unmet};
 use hls_cache::units::{age, human_size};
-use hls_cache::{Key, Problem};
 use serde_json::{Map, Value, json};
 
 use super::draw::name_some;
 use super::terminal::Colour;
-use super::{Report, Screen, account, count_entries, human_span, json as js, notice};
+use super::{ErrorLine, Report, Screen, account, count_entries, human_span, json as js, notice};
 
 impl Report for Outcome {
     fn warnings(&self) -> Vec<String> {
         self.notices.iter().map(|known| notice::of_outcome(known, self)).collect()
     }
 
-    fn problems(&self, root: &Path) -> Vec<Problem> {
+    fn errors(&self, root: &Path) -> Vec<ErrorLine> {
         let fates = self.decisions.iter().map(|decision| &decision.fate);
-        let mut problems = notice::failures(root, fates, &self.denied_trash);
-        problems.extend(self.problems.iter().cloned());
-        problems
+        let mut errors = notice::failures(root, fates, &self.denied_trash);
+        errors.extend(self.errors.iter().map(ErrorLine::from));
+        errors
     }
 
     fn has_finding(&self) -> bool {
@@ -113,7 +113,7 @@ fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Stri
     let (verb, colour) = match &decision.fate {
         Fate::Removed(_) => (removed, Colour::Good),
         Fate::Kept(_) | Fate::Untouched(_) => (kept, Colour::Caution),
-        Fate::Failed(_) | Fate::Denied(_) => ("failed", Colour::Bad),
+        Fate::Failed(_) => ("failed", Colour::Bad),
         Fate::Absent => ("absent", Colour::Dim),
     };
     let mut line = screen.terminal.paint(colour, &format!("{verb:verb_width$}"));

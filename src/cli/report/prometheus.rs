@@ -11,7 +11,7 @@ use hls_cache::cache::events::EventKind;
 use hls_cache::plan::Totals;
 use hls_cache::stats::Stats;
 use hls_cache::units::age;
-use hls_cache::{Escaped, Problem};
+use hls_cache::{Error, Escaped, Operation};
 
 /// Prints the metrics. Every sample has the root as a label: two caches of one host, each with a file
 /// in the collector's directory, would otherwise be one metric with two values, which it refuses.
@@ -104,7 +104,7 @@ pub fn write(
     metrics.gauge(
         "scan_errors",
         "What could not be read on this scan; it counts in no other metric.",
-        Some(stats.problems.len()),
+        Some(stats.errors.len()),
     )?;
     metrics.gauge(
         "unreadable_entries",
@@ -170,28 +170,28 @@ fn label_value(text: &str) -> String {
 
 /// Replaces `file` by the metrics: written beside it and renamed, so that a reader sees the old or the
 /// new ones, and a failure leaves the old. A symlink of that name is replaced, never followed.
-pub fn replace(file: &Path, metrics: &[u8]) -> Result<(), Problem> {
-    let failed = |reason: io::Error| Problem::new(file, "cannot write the metrics", reason);
+pub fn replace(file: &Path, metrics: &[u8]) -> Result<(), Error> {
+    try_replace(file, metrics).map_err(|reason| Error::new(Operation::WriteMetrics, file, reason))
+}
+
+fn try_replace(file: &Path, metrics: &[u8]) -> io::Result<()> {
     if let Some(what) = not_to_be_replaced(file) {
-        return Err(failed(io::Error::other(what)));
+        return Err(io::Error::other(what));
     }
     let directory = match file.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
-        None => return Err(failed(io::ErrorKind::IsADirectory.into())),
+        None => return Err(io::ErrorKind::IsADirectory.into()),
     };
     // No `.prom` at the end: the collector must not read it while it is half.
-    let mut beside = tempfile::Builder::new()
-        .prefix(".hls-cache.")
-        .suffix(".tmp")
-        .tempfile_in(directory)
-        .map_err(failed)?;
-    beside.write_all(metrics).map_err(failed)?;
+    let mut beside =
+        tempfile::Builder::new().prefix(".hls-cache.").suffix(".tmp").tempfile_in(directory)?;
+    beside.write_all(metrics)?;
     // Whatever the umask of root's cron: node_exporter is another user.
-    beside.as_file().set_permissions(Permissions::from_mode(0o644)).map_err(failed)?;
+    beside.as_file().set_permissions(Permissions::from_mode(0o644))?;
     // A disk that has no room says so now rather than after the rename.
-    beside.as_file().sync_all().map_err(failed)?;
-    beside.persist(file).map_err(|error| failed(error.error))?;
+    beside.as_file().sync_all()?;
+    beside.persist(file)?;
     Ok(())
 }
 

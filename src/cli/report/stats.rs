@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
+use hls_cache::Escaped;
 use hls_cache::cache::events::HitRate;
 use hls_cache::cache::{Entry, PinState};
 use hls_cache::locks::Holder;
@@ -13,13 +14,12 @@ use hls_cache::plan::{Protection, Shield, Totals, is_hopeless, is_perhaps_watche
 use hls_cache::root::Space;
 use hls_cache::stats::Stats;
 use hls_cache::units::{age, human_size};
-use hls_cache::{Escaped, Problem};
 use serde_json::{Map, Value, json};
 
 use super::draw::{Align, Cell, Table, gauge, list_some};
 use super::histogram::Histogram;
 use super::terminal::Colour;
-use super::{Report, Screen, human_span, json as js, notice};
+use super::{ErrorLine, Report, Screen, human_span, json as js, notice};
 use crate::cli::args::Sort;
 
 /// The cache, and what of it is asked for.
@@ -53,8 +53,8 @@ impl Report for StatsReport {
         self.stats.notices.iter().map(notice::of_cache).collect()
     }
 
-    fn problems(&self, _: &Path) -> Vec<Problem> {
-        self.stats.problems.clone()
+    fn errors(&self, _: &Path) -> Vec<ErrorLine> {
+        self.stats.errors.iter().map(ErrorLine::from).collect()
     }
 
     fn has_finding(&self) -> bool {

@@ -7,22 +7,22 @@ use std::path::Path;
 use hls_cache::maintain::{Verdict, Verification};
 use hls_cache::plan::Fate;
 use hls_cache::verify::Health;
-use hls_cache::{Escaped, Fault, Problem};
+use hls_cache::{Escaped, Fault};
 use serde_json::{Map, Value, json};
 
 use super::draw::name_some;
-use super::{Report, Screen, account, count_entries, json as js, notice};
+use super::{ErrorLine, Report, Screen, account, count_entries, json as js, notice};
 
 impl Report for Verification {
     fn warnings(&self) -> Vec<String> {
         self.notices.iter().map(notice::sentence).collect()
     }
 
-    fn problems(&self, root: &Path) -> Vec<Problem> {
+    fn errors(&self, root: &Path) -> Vec<ErrorLine> {
         let fates = self.verdicts.iter().filter_map(|verdict| verdict.fate.as_ref());
-        let mut problems = self.problems.clone();
-        problems.extend(notice::failures(root, fates, &[]));
-        problems
+        let mut errors: Vec<ErrorLine> = self.errors.iter().map(ErrorLine::from).collect();
+        errors.extend(notice::failures(root, fates, &[]));
+        errors
     }
 
     fn has_finding(&self) -> bool {
@@ -106,7 +106,7 @@ fn verdict(verdict: &Verdict) -> Value {
             Fate::Removed(_) => ("removed", None),
             Fate::Absent => ("absent", None),
             Fate::Kept(reason) => ("kept", Some(reason.code())),
-            Fate::Failed(_) | Fate::Denied(_) => ("failed", Some("error")),
+            Fate::Failed(_) => ("failed", Some("error")),
             Fate::Untouched(_) => ("kept", None),
         };
         object["action"] = action.into();
@@ -141,7 +141,7 @@ fn sentence(verdict: &Verdict) -> String {
         Some(Fate::Kept(reason)) => {
             line += &format!(" - kept: {}", account::of_protection(*reason));
         }
-        Some(Fate::Failed(_) | Fate::Denied(_)) => line += " - not removed",
+        Some(Fate::Failed(_)) => line += " - not removed",
     }
     line
 }
