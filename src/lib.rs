@@ -11,7 +11,7 @@
 //!    `contract::locks::a_pin_ends_with_its_holder_even_one_that_was_killed`)
 //! 2. **Readers share, one remover excludes, nobody upgrades.** A refusal has to last before it counts,
 //!    since a probe looks like a reader for an instant.
-//!    (`lock::tests::a_remover_keeps_readers_and_removers_out`,
+//!    (`locks::tests::a_remover_keeps_readers_and_removers_out`,
 //!    `contract::locks::one_of_two_holders_is_enough`)
 //! 3. **Only what is seen under the lock counts.** What was hit, written, sealed or replaced after it
 //!    was planned stays.
@@ -35,7 +35,7 @@
 //!    (`attack::faults::without_locks_nothing_is_removed`,
 //!    `attack::full_disk::a_sweep_frees_a_full_disk`,
 //!    `attack::full_disk::pins_protect_on_a_full_disk`,
-//!    `contract::full_disk::a_reader_who_found_room_for_a_pin_meanwhile_keeps_the_entry`)
+//!    `contract::no_room_for_a_pin::a_reader_who_found_room_for_a_pin_meanwhile_keeps_the_entry`)
 //! 8. **Lockfiles and log belong to the cache's owner, whoever made them**, and to nobody's harm: only
 //!    regular files will do, and none that this process did not create changes hands or mode.
 //!    (`attack::users::what_root_creates_belongs_to_the_cache_whatever_the_umask`,
@@ -45,12 +45,12 @@
 //!    (`contract::locks::what_only_looks_creates_no_lockfile`)
 //! 10. **Nothing leads out of the cache**: no symlink is followed and no mount crossed, whatever is
 //!     swapped or mounted in mid-run.
-//!     (`attack::hostile::a_directory_swapped_for_a_symlink_in_mid_run_leads_nowhere`,
-//!     `attack::hostile::a_directory_swapped_for_a_symlink_before_it_is_deleted_leads_nowhere`,
-//!     `attack::hostile::a_mount_that_comes_after_the_plan_is_seen`,
-//!     `attack::hostile::something_else_in_an_entry_goes_with_it_and_no_further`)
+//!     (`attack::nothing_outside::a_directory_swapped_for_a_symlink_in_mid_run_leads_nowhere`,
+//!     `attack::nothing_outside::a_directory_swapped_for_a_symlink_before_it_is_deleted_leads_nowhere`,
+//!     `attack::nothing_outside::a_mount_that_comes_after_the_plan_is_seen`,
+//!     `attack::nothing_outside::something_else_in_an_entry_goes_with_it_and_no_further`)
 //! 11. **What is not ours is not touched**, and one bad entry does not stop the rest.
-//!     (`attack::hostile::something_else_in_an_entrys_place_is_foreign`,
+//!     (`attack::nothing_outside::something_else_in_an_entrys_place_is_foreign`,
 //!     `contract::foreign::no_command_touches_what_is_foreign`)
 //!
 //! They hold where every party uses the same mount of the cache and takes the locks; from a daemon that
