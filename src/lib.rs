@@ -23,7 +23,7 @@
 //!    none can be missed.
 //!    (`attack::crash::a_sweep_may_die_anywhere`, `attack::crash::a_deletion_in_place_may_die_anywhere`,
 //!    `attack::crash::a_daemon_may_die_anywhere_before_and_after_it_seals`,
-//!    `attack::daemon::what_may_not_have_reached_the_disk_is_never_sealed`)
+//!    `attack::failing_daemon::what_may_not_have_reached_the_disk_is_never_sealed`)
 //! 5. **What a dead process leaves, the next one clears away.** Trash is anybody's to delete.
 //!    (`attack::crash::a_sweep_may_die_anywhere`, `contract::gc_orphans::leftover_trash_is_cleared`)
 //! 6. **One failure is one failure.** It is named with its reason, ends the run with 1, and stops
