@@ -23,7 +23,7 @@
 //!    none can be missed.
 //!    (`attack::crash::a_sweep_may_die_anywhere`, `attack::crash::a_deletion_in_place_may_die_anywhere`,
 //!    `attack::crash::a_daemon_may_die_anywhere_before_and_after_it_seals`,
-//!    `attack::daemon::what_may_not_have_reached_the_disk_is_never_sealed`)
+//!    `attack::failing_daemon::what_may_not_have_reached_the_disk_is_never_sealed`)
 //! 5. **What a dead process leaves, the next one clears away.** Trash is anybody's to delete.
 //!    (`attack::crash::a_sweep_may_die_anywhere`, `contract::gc_orphans::leftover_trash_is_cleared`)
 //! 6. **One failure is one failure.** It is named with its reason, ends the run with 1, and stops
@@ -35,7 +35,7 @@
 //!    (`attack::faults::without_locks_nothing_is_removed`,
 //!    `attack::full_disk::a_sweep_frees_a_full_disk`,
 //!    `attack::full_disk::pins_protect_on_a_full_disk`,
-//!    `contract::full_disk::a_reader_who_found_room_for_a_pin_meanwhile_keeps_the_entry`)
+//!    `contract::no_room_for_a_pin::a_reader_who_found_room_for_a_pin_meanwhile_keeps_the_entry`)
 //! 8. **Lockfiles and log belong to the cache's owner, whoever made them**, and to nobody's harm: only
 //!    regular files will do, and none that this process did not create changes hands or mode.
 //!    (`attack::users::what_root_creates_belongs_to_the_cache_whatever_the_umask`,
@@ -45,12 +45,12 @@
 //!    (`contract::locks::what_only_looks_creates_no_lockfile`)
 //! 10. **Nothing leads out of the cache**: no symlink is followed and no mount crossed, whatever is
 //!     swapped or mounted in mid-run.
-//!     (`attack::hostile::a_directory_swapped_for_a_symlink_in_mid_run_leads_nowhere`,
-//!     `attack::hostile::a_directory_swapped_for_a_symlink_before_it_is_deleted_leads_nowhere`,
-//!     `attack::hostile::a_mount_that_comes_after_the_plan_is_seen`,
-//!     `attack::hostile::something_else_in_an_entry_goes_with_it_and_no_further`)
+//!     (`attack::nothing_outside::a_directory_swapped_for_a_symlink_in_mid_run_leads_nowhere`,
+//!     `attack::nothing_outside::a_directory_swapped_for_a_symlink_before_it_is_deleted_leads_nowhere`,
+//!     `attack::nothing_outside::a_mount_that_comes_after_the_plan_is_seen`,
+//!     `attack::nothing_outside::something_else_in_an_entry_goes_with_it_and_no_further`)
 //! 11. **What is not ours is not touched**, and one bad entry does not stop the rest.
-//!     (`attack::hostile::something_else_in_an_entrys_place_is_foreign`,
+//!     (`attack::nothing_outside::something_else_in_an_entrys_place_is_foreign`,
 //!     `contract::foreign::no_command_touches_what_is_foreign`)
 //!
 //! They hold where every party uses the same mount of the cache and takes the locks; from a daemon that

@@ -11,13 +11,12 @@ mod common;
 
 mod clocks;
 mod crash;
-mod daemon;
+mod failing_daemon;
 mod faults;
 mod full_disk;
-mod hostile;
-mod invariants;
 mod limits;
 mod min_free;
+mod nothing_outside;
 mod race;
 mod tools;
 mod users;

@@ -10,6 +10,7 @@ mod cache;
 mod docs;
 mod layers;
 mod package;
+mod promises;
 mod units;
 
 use std::io::{self, Write};

@@ -8,11 +8,11 @@
 #[allow(dead_code, unused_imports, reason = "it serves several test binaries")]
 mod common;
 
+mod escaping;
 mod help;
-mod hostile;
 mod metrics;
 mod removals;
-mod stats;
+mod stats_text;
 mod terminals;
 
 use common::{Age, Size, TestCache};

@@ -72,7 +72,8 @@ fn whatever_keeps_a_lockfile_from_being_made_the_viewer_is_served() {
         let mut strace = tools::strace("linkat,openat", &injections);
         strace.extend(["-P".to_owned(), pin_name("b")]);
         let this = std::env::current_exe().unwrap();
-        let output = run_under(&strace, this.as_os_str(), "daemon::a_daemon_that_looks", &cache);
+        let output =
+            run_under(&strace, this.as_os_str(), "failing_daemon::a_daemon_that_looks", &cache);
         assert!(said(&output, "lookup a: ").starts_with("Ok(Hit("), "{errno}: {output:?}");
         let expected = if is_busy { "Ok(Busy(CannotWrite(" } else { "Err(" };
         assert!(said(&output, "lookup b: ").starts_with(expected), "{errno}: {output:?}");
@@ -97,7 +98,8 @@ fn who_may_not_write_the_root_plays_what_has_a_pin_and_the_rest_uncached() {
     let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&copy).status();
     assert!(copied.is_ok_and(|copied| copied.success()), "copy of this binary");
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"].map(String::from);
-    let output = run_under(&nobody, copy.as_os_str(), "daemon::a_daemon_that_looks", &cache);
+    let output =
+        run_under(&nobody, copy.as_os_str(), "failing_daemon::a_daemon_that_looks", &cache);
     assert!(said(&output, "lookup a: ").starts_with("Ok(Hit("), "{output:?}");
     for what in ["lookup b: ", "start n: "] {
         let said = said(&output, what);
@@ -132,7 +134,8 @@ fn what_may_not_have_reached_the_disk_is_never_sealed() {
     let cache = TestCache::new();
     let strace = tools::strace("syncfs", &["syncfs:error=EIO:when=1".into()]);
     let this = std::env::current_exe().unwrap();
-    let output = run_under(&strace, this.as_os_str(), "daemon::a_daemon_that_seals_twice", &cache);
+    let output =
+        run_under(&strace, this.as_os_str(), "failing_daemon::a_daemon_that_seals_twice", &cache);
     assert!(said(&output, "first: ").ends_with("Input/output error (os error 5)"), "{output:?}");
     assert_eq!(said(&output, "first: "), said(&output, "second: "));
     assert!(cache.has("s") && !tools::is_sealed(&cache.entry_path("s")));
