@@ -124,7 +124,7 @@ impl<W: Write> Printer<W> {
             Ok(absolute) => absolute,
             Err(reason) => {
                 let source = PathBuf::from(OsStr::from_bytes(source));
-                let action = "no key: cannot find the working directory";
+                let action = "cannot compute its key without the working directory";
                 self.skip(&Problem::new(source, action, reason));
                 return Ok(());
             }

@@ -120,10 +120,10 @@ fn run(cli: Cli, now: SystemTime) -> Exit {
 /// is an error where an empty variable is as good as none.
 fn resolve(global: &mut Global) -> Result<(), Stop> {
     if global.quiet && global.verbose {
-        return Err(Stop::Usage("-q and -v exclude each other".into()));
+        return Err(Stop::Usage("-q and -v cannot be used together; drop one".into()));
     }
     if global.root.as_ref().is_some_and(|root| root.is_empty()) {
-        return Err(Stop::Usage("--root is empty: name the cache's directory".into()));
+        return Err(Stop::Usage("--root is empty; name the cache's directory".into()));
     }
     if global.root.is_none() {
         global.root = std::env::var_os("HLS_CACHE_ROOT").filter(|root| !root.is_empty());
@@ -141,7 +141,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     fn root_name(&self) -> Result<&OsString, Stop> {
         self.global.root.as_ref().ok_or_else(|| {
-            Stop::Usage("no cache named: give --root DIR or set HLS_CACHE_ROOT".into())
+            Stop::Usage("no cache named; give --root DIR or set HLS_CACHE_ROOT".into())
         })
     }
 

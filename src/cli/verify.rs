@@ -9,9 +9,7 @@ use crate::cli::exit::Exit;
 
 pub fn run(context: &Context<'_>, args: VerifyArgs) -> Result<Exit, Stop> {
     if args.segments.is_some() && args.key.len() != 1 {
-        return Err(Stop::Usage(
-            "--segments counts the segments of one entry: name exactly one KEY".into(),
-        ));
+        return Err(Stop::Usage("--segments is for one entry; name exactly one KEY".into()));
     }
     let selection = match args.subset.map(|part| part.at(context.now)) {
         Some(subset) => Selection::Subset(subset),

@@ -105,7 +105,7 @@ pub(crate) fn check_entry(
             _ => {}
         }
     }
-    Err(Problem::new(path, "cannot verify", "it is replaced again and again"))
+    Err(Problem::new(path, "cannot verify", "another process keeps replacing it"))
 }
 
 fn check(
@@ -142,7 +142,7 @@ fn check(
         Some(Content::Not(kind)) => {
             found(FaultCode::MissingInit, &init, format!("is {}", describe(kind)));
         }
-        None => found(FaultCode::MissingInit, &init, "is not there".into()),
+        None => found(FaultCode::MissingInit, &init, "is missing".into()),
     }
     let last = video.last_segment(checks.segments);
     faults.extend(video.segment_faults(last));

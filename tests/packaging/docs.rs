@@ -83,10 +83,7 @@ fn steady(line: &str) -> String {
         Some((line, on_disk)) if on_disk.ends_with(" on disk") => line,
         _ => line,
     };
-    line.replace(&format!("used by {VIEWER}"), "in use")
-        .replace(&format!(" by {VIEWER}"), "")
-        .trim_end()
-        .to_owned()
+    line.replace(&format!(" by {VIEWER}"), "").trim_end().to_owned()
 }
 
 /// Both streams of a shell's command, less what differs from run to run.

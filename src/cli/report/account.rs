@@ -8,7 +8,7 @@ use hls_cache::plan::{Cause, Fate, Protection};
 pub fn of_cause(cause: Cause) -> &'static str {
     match cause {
         Cause::OverBudget => "over budget",
-        Cause::OlderThan => "not used for long",
+        Cause::OlderThan => "unused for too long",
         Cause::MaxEntries => "too many entries",
         Cause::MinFree => "disk too full",
         Cause::Orphan => "abandoned",
@@ -20,11 +20,11 @@ pub fn of_cause(cause: Cause) -> &'static str {
 pub fn of_protection(protection: Protection) -> &'static str {
     match protection {
         Protection::Error => "error",
-        Protection::Mounted => "something is mounted in it",
-        Protection::Pinned => "in use",
+        Protection::Mounted => "something is mounted on or under it",
+        Protection::Pinned => "pinned",
         Protection::Writing => "being encoded",
         Protection::Recent => "used recently",
-        Protection::Changed => "changed meanwhile",
+        Protection::Changed => "changed during the run",
     }
 }
 
@@ -54,7 +54,7 @@ pub fn of_decision(outcome: &Outcome, decision: &Decision) -> String {
     let pin = decision.entry.as_ref().map(|entry| &entry.pin);
     match (&decision.fate, decision.fate.protection()) {
         (Fate::Removed(cause), _) => of_cause(*cause).into(),
-        (Fate::Absent, _) => "nothing to remove".into(),
+        (Fate::Absent, _) => "no such entry".into(),
         (_, Some(Protection::Pinned)) => match pin {
             Some(PinState::Held(holders)) => {
                 format!("{}{}", of_protection(Protection::Pinned), by_whom(holders))
@@ -62,7 +62,7 @@ pub fn of_decision(outcome: &Outcome, decision: &Decision) -> String {
             _ => of_protection(Protection::Pinned).into(),
         },
         (_, Some(protection)) => of_protection(protection).into(),
-        _ if outcome.gave_up => "spared, as --max-size cannot be met".into(),
+        _ if outcome.gave_up => "kept because --max-size cannot be met".into(),
         _ if outcome.limits.is_some() => "within the limits".into(),
         _ => "not abandoned".into(),
     }
