@@ -109,10 +109,12 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the modification time of a whole tree.
-fn age(path: &Path, modified: SystemTime) -> io::Result<()> {
+/// Sets the access and modification times of a whole tree: a file read after it was written is one that
+/// somebody watches.
+fn age(path: &Path, time: SystemTime) -> io::Result<()> {
+    let time = FileTime::from_system_time(time);
     for found in WalkDir::new(path) {
-        filetime::set_file_mtime(found?.path(), FileTime::from_system_time(modified))?;
+        filetime::set_file_times(found?.path(), time, time)?;
     }
     Ok(())
 }
