@@ -123,7 +123,7 @@ impl fmt::Display for Operation {
             Self::ReadMounts => "cannot read what is mounted",
             Self::ComputeKey => "cannot compute a key",
             Self::MakeAbsolute => "cannot make it absolute",
-            Self::FindWorkingDir => "no key: cannot find the working directory",
+            Self::FindWorkingDir => "cannot compute its key without the working directory",
             Self::Open => "cannot open",
             Self::Read => "cannot read",
             Self::List => "cannot list",
@@ -191,7 +191,7 @@ pub enum Reason {
     #[error("something is mounted on or under it")]
     Mounted,
     /// The entry was replaced at every try.
-    #[error("it is replaced again and again")]
+    #[error("another process keeps replacing it")]
     ReplacedAgainAndAgain,
     /// The entry is pinned, and cannot leave its name without being deleted in place.
     #[error("it is in use, and the disk has no room to rename it")]

@@ -1,19 +1,21 @@
-//! A small cache as a daemon would leave it, made from an entry that ffmpeg wrote.
+//! A small cache, as a daemon would leave it, made from copies of an entry that ffmpeg wrote.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use filetime::FileTime;
 use hls_cache::daemon::{Cache, Pin};
 use hls_cache::{Error, Key};
 use tempfile::TempDir;
+use walkdir::WalkDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const QUALITY: &str = "1080p";
 /// What daemons call the default audio track.
 const AUDIO: i64 = -1;
-/// Ages are this much more than they say, so that what is shown does not depend on the second.
+/// Added to every age, so that the ages shown do not depend on the second of the run.
 const SLACK: Duration = Duration::from_secs(5);
 
 struct Film {
@@ -47,15 +49,15 @@ const FILMS: [Film; 6] = [
     Film { name: "fargo", transcoded: 21, played: 3, emptied: &[], lost: &[] },
 ];
 
-/// The cache, in a temporary directory, for as long as this lives.
+/// The cache, in a temporary directory that is deleted with this value.
 pub struct DemoCache {
-    /// One viewer is in the middle of a film.
+    /// Pins the entry that somebody is watching.
     _viewer: Pin,
     directory: TempDir,
 }
 
 impl DemoCache {
-    /// An entry and a few events for each of [`FILMS`], and a viewer, as of `now`.
+    /// Makes an entry and its events for each of [`FILMS`], and pins one; ages count from `now`.
     pub fn lay_out(now: SystemTime) -> Result<Self, Box<dyn std::error::Error>> {
         let directory = tempfile::Builder::new().prefix("hls-cache-demo-").tempdir()?;
         let cache = Cache::open(directory.path())?;
@@ -80,7 +82,7 @@ impl DemoCache {
         Ok(Self { _viewer: viewer, directory })
     }
 
-    /// The directory.
+    /// The cache's directory.
     pub fn root(&self) -> &Path {
         self.directory.path()
     }
@@ -95,25 +97,24 @@ fn fixture() -> PathBuf {
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() {
-            copy(&from, &to)?;
+    for found in WalkDir::new(from) {
+        let found = found?;
+        let to = to.join(found.path().strip_prefix(from).map_err(io::Error::other)?);
+        if found.file_type().is_dir() {
+            fs::create_dir(to)?;
         } else {
-            fs::copy(&from, &to)?;
+            fs::copy(found.path(), to)?;
         }
     }
     Ok(())
 }
 
-/// Makes a whole tree as old as `modified`.
-fn age(path: &Path, modified: SystemTime) -> io::Result<()> {
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
-            age(&entry?.path(), modified)?;
-        }
+/// Sets the access and modification times of a whole tree: a file read after it was written is one that
+/// somebody watches.
+fn age(path: &Path, time: SystemTime) -> io::Result<()> {
+    let time = FileTime::from_system_time(time);
+    for found in WalkDir::new(path) {
+        filetime::set_file_times(found?.path(), time, time)?;
     }
-    File::open(path)?.set_modified(modified)
+    Ok(())
 }

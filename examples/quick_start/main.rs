@@ -1,4 +1,4 @@
-//! Lays out a small cache and shows what `hls-cache` says of it and does with it:
+//! Lays out a small cache, and runs `hls-cache` on it to show, verify and sweep it:
 //!
 //! ```text
 //! cargo run --example quick_start
@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use cache::DemoCache;
 
-/// What is shown: an explanation, the command line, and the exit status it must end with.
+/// The steps: an explanation, the command line, and the exit status that it must end with.
 const STEPS: [(&str, &str, i32); 7] = [
     ("What is in the cache, next to a budget of 400 KiB?", "stats --entries --max-size 400K", 0),
     (
@@ -23,26 +23,26 @@ const STEPS: [(&str, &str, i32); 7] = [
         0,
     ),
     (
-        "Which sealed entries are not whole? Finding one ends the run with status 3.",
+        "Which sealed entries have missing or damaged segments? A finding exits with 3.",
         "verify --deep",
         3,
     ),
-    ("What did a dead encode leave behind?", "gc-orphans", 0),
+    ("Remove the leftover of an encode that died.", "gc-orphans", 0),
     (
-        "What would have to go, and why? One entry is the oldest, and in use by this very process. \
-         (Budgets under 1 GiB have to be meant: --min-budget.)",
+        "Which entries would a sweep evict, and why? This very process has the oldest entry pinned. \
+         (Budgets under 1 GiB need --min-budget.)",
         "sweep --max-size 300K --min-budget 0 --dry-run --verbose",
         0,
     ),
-    ("The same, in earnest.", "sweep --max-size 300K --min-budget 0", 0),
-    ("What is left.", "stats --entries --max-size 300K", 0),
+    ("Evict these entries.", "sweep --max-size 300K --min-budget 0", 0),
+    ("Which entries are left?", "stats --entries --max-size 300K", 0),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let program = build()?;
     let cache = DemoCache::lay_out(SystemTime::now())?;
     println!("A cache of six entries is in {}.", cache.root().display());
-    println!("All commands below run with HLS_CACHE_ROOT set to that.");
+    println!("All commands below run with HLS_CACHE_ROOT set to this directory.");
     for (explanation, command, expected) in STEPS {
         println!("\n# {explanation}\n$ hls-cache {command}");
         let status = Command::new(&program)
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             return Err(format!("expected exit status {expected}: {status}").into());
         }
     }
-    println!("\nThe cache is deleted again; nothing else was touched.");
+    println!("\nThis example deletes its cache again, and touched nothing else.");
     Ok(())
 }
 

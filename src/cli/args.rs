@@ -1,4 +1,4 @@
-//! The command line: definitions and nothing else. What they mean together is resolved in `commands`.
+//! The command line: definitions and nothing else. The file of each command resolves what options mean together.
 
 use std::ffi::OsString;
 use std::num::NonZero;
@@ -10,7 +10,7 @@ use hls_cache::Key;
 use hls_cache::maintain::Subset;
 use hls_cache::units::{FreeSpace, InvalidUnit, Percent, Size, TimeSpan};
 
-/// The whole help fits the smallest terminal, 24 lines of 80 columns.
+/// Keeps the whole help on the smallest terminal, 24 lines of 80 columns.
 const TEMPLATE: &str = "\
 {about}
 {usage-heading} {usage}
@@ -18,30 +18,32 @@ const TEMPLATE: &str = "\
 {all-args}{after-help}";
 
 const AFTER_HELP: &str = "\
-First:  hls-cache --root DIR stats                            what is there
-Then:   hls-cache --root DIR sweep --max-size 200G --dry-run  what would go
+First:  hls-cache --root DIR stats                            look at the cache
+Then:   hls-cache --root DIR sweep --max-size 200G --dry-run  preview a sweep
 Exit:   0 done, 1 error, 2 wrong usage, 3 done with a finding, 4 busy
 Env:    HLS_CACHE_MAX_SIZE, HLS_CACHE_MIN_FREE, HLS_CACHE_KEEP_RECENT (sweep)";
 
 const STATS_EXAMPLES: &str = "\
 Examples:
-  hls-cache stats --entries --sort size | head      the largest entries
-  hls-cache stats --histogram                       where to set --older-than
+  hls-cache stats --entries --sort size | head      list the largest entries
+  hls-cache stats --histogram                       choose a value for --older-than
   hls-cache stats --textfile /var/lib/node_exporter/hls.prom
                                                     from a timer; prints nothing
 
-Sizes are sums of file sizes, as --max-size counts them. Without --max-size the
-budget is HLS_CACHE_MAX_SIZE. Hits and misses come from .events.log in the cache.";
+Sizes are sums of file sizes, as --max-size counts them. Without --max-size,
+HLS_CACHE_MAX_SIZE is the budget. Hits and misses come from .events.log in the
+cache.";
 
 const SWEEP_EXAMPLES: &str = "\
-Least recently used entries go first. An entry that a process has pinned is never
-evicted. Where no limit is named, HLS_CACHE_MAX_SIZE and HLS_CACHE_MIN_FREE are the
-limits. HLS_CACHE_KEEP_RECENT applies always, unless --keep-recent is given.
+sweep evicts the least recently used entries first, and never an entry that is
+pinned or being encoded. If the command line names no limit, HLS_CACHE_MAX_SIZE
+and HLS_CACHE_MIN_FREE are the limits. HLS_CACHE_KEEP_RECENT always applies,
+unless --keep-recent is given.
 
 Examples:
-  hls-cache sweep --max-size 200G --dry-run            what would go, and why
+  hls-cache sweep --max-size 200G --dry-run            preview, with reasons
   hls-cache sweep --max-size 200G --keep-recent 4h -q  from a timer
-  hls-cache sweep --min-free 10% --older-than 90d -v   and what stays, and why";
+  hls-cache sweep --min-free 10% --older-than 90d -v   list kept entries too";
 
 /// Inspect, verify and shrink an HLS segment cache beside the daemon that serves it
 #[derive(Debug, Parser)]
@@ -55,7 +57,8 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Under a heading of their own, with clap's two, so that a command's help begins with its own options.
+/// Options of every command. They and clap's two have their own heading, so that a command's help begins
+/// with its own options.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
@@ -63,17 +66,17 @@ pub struct Global {
         long,
         global = true,
         value_name = "DIR",
-        help = "The cache's directory [env: HLS_CACHE_ROOT]"
+        help = "Use the cache in directory DIR [env: HLS_CACHE_ROOT]"
     )]
     #[arg(value_hint = ValueHint::DirPath)]
     pub root: Option<OsString>,
-    /// Print one JSON object (key: one a line)
+    /// Print one JSON object (key: one per line)
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print nothing but warnings and errors
+    /// Print only warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Also say of every entry that stays why
+    /// Also list entries that are kept, with the reason
     #[arg(short, long, global = true)]
     pub verbose: bool,
     /// Print help
@@ -86,37 +89,37 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print the cache key of sources, one a line
+    /// Print the cache keys of sources, one per line
     Key(KeyArgs),
-    /// Tell whole entries from damaged ones
+    /// Check entries for missing or damaged segments
     Verify(VerifyArgs),
     /// Evict least recently used entries down to the limits
     Sweep(SweepArgs),
-    /// Show what is in the cache
+    /// Show entries, sizes, use and hit rate of the cache
     Stats(StatsArgs),
-    /// Remove what dead encodes left behind
+    /// Remove leftovers of encodes that died
     GcOrphans(GcOrphansArgs),
-    /// Remove entries whatever their age
+    /// Remove entries regardless of their age
     Invalidate(InvalidateArgs),
 }
 
-/// Keys come source by source, in each quality by quality, in each audio track by audio track.
+/// Keys are printed in the order of the sources, then of the qualities, then of the audio tracks.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("sources").required(true).args(["source", "stdin"]))]
 pub struct KeyArgs {
-    /// Path of a source; it need not exist, and no symlink in it is resolved
+    /// Path of a media file; it need not exist, and symlinks are not resolved
     #[arg(value_hint = ValueHint::FilePath)]
     pub source: Vec<OsString>,
-    /// Quality, taken as it is; repeat for several
+    /// Compute keys for quality Q, used verbatim (repeatable)
     #[arg(long, value_name = "Q", required = true, action = ArgAction::Append)]
     pub quality: Vec<OsString>,
-    /// Audio track, -1 for the default one; repeat for several
+    /// Compute keys for audio track N; -1 is the default track (repeatable)
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, action = ArgAction::Append)]
     pub audio: Vec<i64>,
-    /// Read sources from standard input, one a line
+    /// Read sources from standard input, one per line
     #[arg(long)]
     pub stdin: bool,
-    /// End records with NUL instead of newline, in and out
+    /// End records with NUL instead of newline, in input and output
     #[arg(short = '0', long)]
     pub null: bool,
     /// Print KEY TAB QUALITY TAB AUDIO TAB SOURCE
@@ -129,21 +132,21 @@ pub struct KeyArgs {
 
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// Keys of the entries to verify; all sealed ones without
+    /// Entries to verify [default: all sealed]
     pub key: Vec<Key>,
-    /// How many segments the one KEY must have
+    /// Expect N segments (one KEY only)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "key")]
     pub segments: Option<u64>,
-    /// Also read box headers, the timeline and subtitles; never the media data
+    /// Also check box headers, the timeline and subtitles, but not the media data
     #[arg(long)]
     pub deep: bool,
-    /// Verify only part I of N; with today/N another part every day
+    /// Verify only part I of N; today/N selects another part every day
     #[arg(long, value_name = "I/N", conflicts_with = "key")]
     pub subset: Option<Part>,
-    /// Remove what is damaged and not in use
+    /// Remove damaged entries that are not in use
     #[arg(long)]
     pub fix: bool,
-    /// With --fix, protect by locks alone, not by open files and recent reads
+    /// With --fix, protect entries by locks only, not by open files or recent reads
     #[arg(long, requires = "fix")]
     pub locks_only: bool,
 }
@@ -167,7 +170,7 @@ impl std::str::FromStr for Part {
 }
 
 impl Part {
-    /// The part at `now`. Days are UTC's, since 1970.
+    /// The part to verify at `now`. Days are counted in UTC, since 1970.
     pub fn at(self, now: SystemTime) -> Subset {
         match self {
             Self::Fixed(subset) => subset,
@@ -182,38 +185,38 @@ impl Part {
 #[derive(Args, Debug)]
 #[command(after_help = SWEEP_EXAMPLES, next_help_heading = "Options")]
 pub struct SweepArgs {
-    /// Evict until all entries are at most this large together (500M, 2TB)
+    /// Evict until all entries together are at most SIZE (500M, 2TB)
     #[arg(long, value_name = "SIZE", help_heading = "Limits (at least one)")]
     pub max_size: Option<Budget>,
-    /// Evict until this much of the disk is free (50G, 10%)
+    /// Evict until SIZE or N% of the disk is free (50G, 10%)
     #[arg(long, value_name = "SIZE|N%", help_heading = "Limits (at least one)")]
     pub min_free: Option<FreeSpace>,
-    /// Evict what was not used for this long (90s, 10m, 24h, 7d)
+    /// Evict entries that were not used for DUR (90s, 10m, 24h, 7d)
     #[arg(long, value_name = "DUR", help_heading = "Limits (at least one)")]
     pub older_than: Option<TimeSpan>,
-    /// Evict until there are at most this many entries
+    /// Evict until at most N entries remain
     #[arg(long, value_name = "N", help_heading = "Limits (at least one)")]
     pub max_entries: Option<u64>,
-    /// Once over --max-size, evict down to this share of it, 1 to 100
+    /// When over --max-size, evict down to PCT% of it (1 to 100)
     #[arg(long, value_name = "PCT")]
     pub low_water: Option<Percent>,
-    /// Keep what was used more recently than this
+    /// Keep entries that were used within DUR
     #[arg(long, value_name = "DUR")]
     pub keep_recent: Option<TimeSpan>,
-    /// Evict what can go even if what is in use exceeds --max-size alone
+    /// Evict what is possible even if entries in use alone exceed --max-size
     #[arg(long)]
     pub best_effort: bool,
-    /// Safety floor for --max-size, against typos; --min-free leaves this much
+    /// Set the safety floor for --max-size (against typos) and --min-free to SIZE
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub min_budget: Size,
-    /// Take partial entries written more recently than this for being written [default: 10m]
+    /// Treat partial entries written to within DUR as still being encoded [default: 10m]
     #[arg(long, value_name = "DUR")]
     pub min_age: Option<TimeSpan>,
     #[command(flatten)]
     pub maintenance: MaintenanceArgs,
 }
 
-/// The size of `sweep --max-size`, and the number where no unit was written: a slip, if it is small.
+/// The size given as `sweep --max-size`. `bare` holds the number if it had no unit: a small one is a typo.
 #[derive(Clone, Debug)]
 pub struct Budget {
     pub size: Size,
@@ -232,13 +235,13 @@ impl std::str::FromStr for Budget {
 
 #[derive(Args, Debug)]
 pub struct MaintenanceArgs {
-    /// Protect by locks and writes alone, not by open files and recent reads
+    /// Protect entries by locks and recent writes only, not by open files or recent reads
     #[arg(long)]
     pub locks_only: bool,
-    /// Say what would be done and do nothing
+    /// Show which entries would be removed, and remove none
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Wait this long for another maintainer instead of giving up at once
+    /// Wait up to DUR for another maintainer to finish
     #[arg(long, value_name = "DUR")]
     pub wait: Option<TimeSpan>,
 }
@@ -246,21 +249,25 @@ pub struct MaintenanceArgs {
 #[derive(Args, Debug)]
 #[command(after_help = STATS_EXAMPLES)]
 pub struct StatsArgs {
-    /// List the entries, and what keeps each
+    /// List the entries, and say which are in use
     #[arg(long)]
     pub entries: bool,
-    /// Order of the list: longest unused first, largest first, or by key
+    /// Sort the list by last use (oldest first), size (largest first) or key
     #[arg(long, value_enum, default_value = "used", requires = "entries")]
     pub sort: Sort,
-    #[arg(long, value_name = "SIZE", help = "Compare with this budget [env: HLS_CACHE_MAX_SIZE]")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        help = "Compare the cache with a budget of SIZE [env: HLS_CACHE_MAX_SIZE]"
+    )]
     pub max_size: Option<Size>,
-    /// Draw size by time since the last use, and entries by size
+    /// Draw histograms of the time since the last use and of entry sizes
     #[arg(long)]
     pub histogram: bool,
-    /// Print metrics for Prometheus instead
+    /// Print metrics for Prometheus instead of the report
     #[arg(long, conflicts_with_all = ["json", "entries", "histogram"])]
     pub prometheus: bool,
-    /// Replace FILE by metrics for a textfile collector; prints nothing unless asked
+    /// Write metrics to FILE atomically
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub textfile: Option<PathBuf>,
 }
@@ -274,7 +281,7 @@ pub enum Sort {
 
 #[derive(Args, Debug)]
 pub struct GcOrphansArgs {
-    /// Take partial entries for abandoned when nothing was written for this long [default: 10m]
+    /// Treat partial entries as abandoned if nothing was written to them for DUR [default: 10m]
     #[arg(long, value_name = "DUR")]
     pub min_age: Option<TimeSpan>,
     #[command(flatten)]
@@ -286,16 +293,16 @@ pub struct GcOrphansArgs {
 pub struct InvalidateArgs {
     /// Keys of the entries to remove
     pub key: Vec<Key>,
-    /// Read keys from standard input, one a line
+    /// Read keys from standard input, one per line
     #[arg(long)]
     pub stdin: bool,
-    /// Remove every entry that is not being written
+    /// Remove all entries that are not in use
     #[arg(long)]
     pub all: bool,
-    /// Remove even what is in use (with --all, not what is being written)
+    /// Remove pinned entries too (with --all, still not those being encoded)
     #[arg(long)]
     pub force: bool,
-    /// Say what would be done and do nothing
+    /// Show which entries would be removed, and remove none
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }

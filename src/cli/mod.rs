@@ -78,10 +78,10 @@ fn run(cli: Cli, now: SystemTime) -> Exit {
 /// is an error where an empty variable is as good as none.
 fn resolve(global: &mut Global) -> Result<(), UsageError> {
     if global.quiet && global.verbose {
-        return Err(UsageError::new("-q and -v exclude each other"));
+        return Err(UsageError::new("-q and -v cannot be used together; drop one"));
     }
     if global.root.as_ref().is_some_and(|root| root.is_empty()) {
-        return Err(UsageError::new("--root is empty: name the cache's directory"));
+        return Err(UsageError::new("--root is empty; name the cache's directory"));
     }
     if global.root.is_none() {
         global.root = std::env::var_os("HLS_CACHE_ROOT").filter(|root| !root.is_empty());
@@ -99,7 +99,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     fn root_name(&self) -> Result<&OsString, UsageError> {
         let root = self.global.root.as_ref();
-        root.ok_or_else(|| UsageError::new("no cache named: give --root DIR or set HLS_CACHE_ROOT"))
+        root.ok_or_else(|| UsageError::new("no cache named; give --root DIR or set HLS_CACHE_ROOT"))
     }
 
     fn open_root(&self) -> anyhow::Result<Root> {

@@ -16,7 +16,9 @@ use crate::cli::report::{self, prometheus};
 pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
     // clap does not see it where one stands before the command and one after.
     if args.prometheus && context.global.json {
-        return Err(UsageError::new("--prometheus and --json exclude each other").into());
+        return Err(
+            UsageError::new("--prometheus and --json cannot be used together; drop one").into()
+        );
     }
     let limit = match args.max_size {
         Some(limit) => Some(limit),

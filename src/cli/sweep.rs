@@ -53,11 +53,13 @@ fn add_environment(args: &mut SweepArgs) -> Result<&'static str, UsageError> {
     }
     if names_none(args) {
         return Err(UsageError::new(
-            "no limit named: give --max-size, --min-free, --older-than or --max-entries",
+            "no limit named; give --max-size, --min-free, --older-than or --max-entries",
         ));
     }
     if args.low_water.is_some() && args.max_size.is_none() {
-        return Err(UsageError::new("--low-water is a share of --max-size, which is not given"));
+        return Err(UsageError::new(
+            "--low-water is a percentage of --max-size, which is missing; add --max-size SIZE",
+        ));
     }
     if args.keep_recent.is_none() {
         args.keep_recent = environment("HLS_CACHE_KEEP_RECENT")?;
@@ -84,7 +86,7 @@ fn at_least(
         )));
     }
     notices.push(Notice::Caller(format!(
-        "{name} {} is raised to {}; --min-budget allows less",
+        "{name} {} is under the safety floor and raised to {}; use a smaller --min-budget to allow it",
         human_size(bytes),
         human_size(least)
     )));

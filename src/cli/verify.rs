@@ -10,10 +10,7 @@ use crate::cli::exit::{Exit, UsageError};
 
 pub fn run(context: &Context<'_>, args: VerifyArgs) -> anyhow::Result<Exit> {
     if args.segments.is_some() && args.key.len() != 1 {
-        return Err(UsageError::new(
-            "--segments counts the segments of one entry: name exactly one KEY",
-        )
-        .into());
+        return Err(UsageError::new("--segments is for one entry; name exactly one KEY").into());
     }
     let selection = match args.subset.map(|part| part.at(context.now)) {
         Some(subset) => Selection::Subset(subset),

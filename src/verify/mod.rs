@@ -139,7 +139,7 @@ fn check(
         Some(Content::Not(kind)) => {
             found(FaultCode::MissingInit, &init, format!("is {}", describe(kind)));
         }
-        None => found(FaultCode::MissingInit, &init, "is not there".into()),
+        None => found(FaultCode::MissingInit, &init, "is missing".into()),
     }
     let last = video.last_segment(checks.segments);
     faults.extend(video.segment_faults(last));

@@ -104,7 +104,7 @@ impl Video {
             }];
         };
         if self.segments.is_empty() {
-            let detail = format!("holds no segment, of {}", u128::from(last) + 1);
+            let detail = format!("holds none of its {} segments", u128::from(last) + 1);
             return vec![Fault { code: FaultCode::NoSegments, file: layout::VIDEO.into(), detail }];
         }
         let mut faults = Vec::new();
@@ -143,9 +143,9 @@ fn segment_path(number: u64) -> PathBuf {
 
 fn missing(first: u64, last: u64) -> Fault {
     let detail = if first == last {
-        "is not there".into()
+        "is missing".into()
     } else {
-        format!("segments {first} to {last} are not there ({} of them)", last - first + 1)
+        format!("segments {first}-{last} missing")
     };
     Fault { code: FaultCode::MissingSegment, file: segment_path(first), detail }
 }

@@ -285,11 +285,11 @@ fn a_root_with_names_but_no_entry_is_warned_about() {
     let cache = TestCache::new().dir("photos");
     for command in [&["stats"][..], &sweep, &["gc-orphans"], &["verify"], &["invalidate", "--all"]]
     {
-        cache.run(command).success().complains_of("is its disk mounted?");
+        cache.run(command).success().complains_of("that its disk is mounted");
     }
     // The tool's own files prove nothing: it made them here itself.
     let unmounted = TestCache::new();
-    unmounted.run(sweep).success().complains_of("is its disk mounted?");
+    unmounted.run(sweep).success().complains_of("that its disk is mounted");
     // What only a cache has, when its last entry has gone.
     TestCache::new().file(pin_name("a"), b"").run(["stats"]).success().no_stderr();
     TestCache::new().run(["stats"]).success().no_stderr();

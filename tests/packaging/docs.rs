@@ -1,5 +1,5 @@
-//! The README shows what is so: the blocks marked `console` are run, in order, in the cache of the
-//! quick start, and a block below `<!-- from FILE -->` is that file.
+//! The README shows what the program prints: the test runs the commands in the blocks marked `console`, in
+//! order, in the cache of the quick start.
 //!
 //! Renew them with `HLS_CACHE_RENEW_DOCS=1 cargo test docs`.
 //!
@@ -40,19 +40,14 @@ fn the_readme_is_current() {
 /// The README with every block as it should be.
 fn renew(readme: &str, cache: &DemoCache) -> String {
     let mut renewed = String::new();
-    let mut source = None;
     let mut lines = readme.lines();
     while let Some(line) = lines.next() {
         renewed += &format!("{line}\n");
-        let Some(kind) = line.strip_prefix("```") else {
-            source = line.strip_prefix("<!-- from ").and_then(|rest| rest.strip_suffix(" -->"));
-            continue;
-        };
+        let Some(kind) = line.strip_prefix("```") else { continue };
         let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-        renewed += &match (source.take(), kind) {
-            (Some(file), _) => excerpt(file),
-            (None, "console") => session(&block, cache),
-            (None, _) => block.iter().flat_map(|line| [*line, "\n"]).collect(),
+        renewed += &match kind {
+            "console" => session(&block, cache),
+            _ => block.iter().flat_map(|line| [*line, "\n"]).collect(),
         };
         renewed += "```\n";
     }
@@ -83,10 +78,7 @@ fn steady(line: &str) -> String {
         Some((line, on_disk)) if on_disk.ends_with(" on disk") => line,
         _ => line,
     };
-    line.replace(&format!("used by {VIEWER}"), "in use")
-        .replace(&format!(" by {VIEWER}"), "")
-        .trim_end()
-        .to_owned()
+    line.replace(&format!(" by {VIEWER}"), "").trim_end().to_owned()
 }
 
 /// Both streams of a shell's command, less what differs from run to run.
@@ -120,22 +112,6 @@ fn shell(command: &str, directory: &Path) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).current_dir(directory).env("PATH", path);
     shell
-}
-
-/// A file of the repository; of Rust source, the first example of its documentation.
-fn excerpt(file: &str) -> String {
-    let text = fs::read_to_string(repository().join(file)).expect(file);
-    if Path::new(file).extension().is_none_or(|extension| extension != "rs") {
-        return text;
-    }
-    text.lines()
-        .skip_while(|line| !line.starts_with("//! ```"))
-        .skip(1)
-        .take_while(|line| !line.starts_with("//! ```"))
-        .map(|line| line.trim_start_matches("//!").strip_prefix(' ').unwrap_or_default())
-        .filter(|line| !line.starts_with("# "))
-        .flat_map(|line| [line, "\n"])
-        .collect()
 }
 
 /// The one example of the manual in which `word` occurs, as a reader would copy it.

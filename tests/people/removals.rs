@@ -25,10 +25,10 @@ fn a_dry_sweep_says_would_everywhere_and_what_would_be_freed() {
         "\
 would remove 6100000000000000     1.50 GiB  used 3d 7h ago     over budget
 would remove 7000000000000000        7 MiB  used 2d 1h ago     over budget
-would keep   6200000000000000       20 MiB  used 1d 2h ago     in use by cat[PID]
+would keep   6200000000000000       20 MiB  used 1d 2h ago     pinned by cat[PID]
 would keep   7700000000000000        9 MiB  used 2m ago        being encoded
 would free 1.51 GiB (2 entries), would leave 29 MiB (2 entries), budget 30 MiB; \
-         in use 20 MiB (1 entry); being encoded 9 MiB (1 entry)
+         pinned 20 MiB (1 entry); being encoded 9 MiB (1 entry)
 "
     );
 }
@@ -43,7 +43,7 @@ fn a_sweep_says_one_line_an_eviction_and_then_what_it_came_to() {
 removed 6100000000000000     1.50 GiB  used 3d 7h ago     over budget
 removed 7000000000000000        7 MiB  used 2d 1h ago     over budget
 freed 1.51 GiB (2 entries), left 29 MiB (2 entries), budget 30 MiB; \
-         in use 20 MiB (1 entry); being encoded 9 MiB (1 entry); deleted the trash of 1 entry
+         pinned 20 MiB (1 entry); being encoded 9 MiB (1 entry); deleted the trash of 1 entry
 "
     );
 }
@@ -53,9 +53,9 @@ fn a_limit_that_is_not_met_says_by_how_much_and_what_stands_in_the_way() {
     let cache = mixed();
     let run = cache.run(["sweep", "--max-size", "10M", "--min-budget", "0", "--best-effort"]);
     let run = run.code(3).removed(["a", "p"]).kept(["b", "w"]);
-    assert!(run.stdout().contains("budget 10 MiB exceeded by 19 MiB; in use 20 MiB"), "{run}");
+    assert!(run.stdout().contains("budget 10 MiB exceeded by 19 MiB; pinned 20 MiB"), "{run}");
     let stderr = without_pids(&run.stderr());
-    assert!(stderr.contains("kept: 1 in use (6200000000000000 by cat[PID])"), "{run}");
+    assert!(stderr.contains("kept: 1 pinned (6200000000000000 by cat[PID])"), "{run}");
 }
 
 #[test]
@@ -72,12 +72,12 @@ fn quiet_says_in_a_line_what_a_finding_is() {
     let cache = mixed();
     let b = crate::common::key("b");
     let run = cache.run(["-q", "invalidate", &b, &crate::common::key("no")]).code(3).no_stdout();
-    assert_eq!(run.stderr(), format!("warning: 1 entry left in use: {b}\n"));
+    assert_eq!(run.stderr(), format!("warning: 1 entry in use, not removed: {b}\n"));
     cache.run(["-q", "--json", "invalidate", &b]).code(3).no_stderr();
     let cache = cache.without("a", "video/init.mp4");
     let run = cache.run(["-q", "verify"]).code(3).no_stdout();
     let a = crate::common::key("a");
-    assert_eq!(run.stderr(), format!("warning: 1 entry not healthy: {a} damaged\n"));
+    assert_eq!(run.stderr(), format!("warning: 1 damaged entry: {a}\n"));
     cache.run(["verify"]).code(3).no_stderr();
 }
 
@@ -90,7 +90,7 @@ fn orphans_say_what_they_were() {
     assert!(said.starts_with(removed), "{said}");
     assert!(said.contains("\nkept    6100000000000000"), "{said}");
     assert!(said.contains("  not abandoned\n"), "{said}");
-    assert!(said.contains("\nfreed 7 MiB (1 entry), left 1.53 GiB (3 entries); in use"), "{said}");
+    assert!(said.contains("\nfreed 7 MiB (1 entry), left 1.53 GiB (3 entries); pinned"), "{said}");
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn an_entry_left_because_it_is_in_use_says_by_whom() {
     assert_eq!(
         without_pids(&run.stdout()),
         "\
-kept    6200000000000000       20 MiB  used 1d 2h ago     in use by cat[PID]
-absent  6e6f000000000000  nothing to remove
-freed 0 B (0 entries), left 1.54 GiB (4 entries); in use 20 MiB (1 entry); \
+kept    6200000000000000       20 MiB  used 1d 2h ago     pinned by cat[PID]
+absent  6e6f000000000000  no such entry
+freed 0 B (0 entries), left 1.54 GiB (4 entries); pinned 20 MiB (1 entry); \
          being encoded 9 MiB (1 entry)
 "
     );

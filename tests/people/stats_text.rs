@@ -40,17 +40,17 @@ all                  4  1.54 GiB  22 files
 sealed               2  1.52 GiB
 partial              2    16 MiB
 
-can go               2  1.51 GiB
-in use               1    20 MiB  by cat[PID]
-being written        1     9 MiB  partial, written to within 10m
+evictable            2  1.51 GiB
+pinned               1    20 MiB  by cat[PID]
+being encoded        1     9 MiB  partial, written to within 10m
 
-trash                1       7 B  removed; sweep deletes the rest
-foreign              1            not the cache's, never touched
+trash                1       7 B  already removed; the next sweep frees the space
+foreign              1            not part of the cache; never touched
 
 budget     [##################......]   76% of 2 GiB, 476 MiB to spare
 last used  newest 2m ago, oldest 3d 7h ago
-hit rate   92% (11 of 12) in all, 75% (3 of 4) in the last 24h
-event log  1 line skipped that is no event"
+hit rate   92% (11 of 12) overall, 75% (3 of 4) in the last 24h
+event log  1 unparsable line skipped"
     );
 }
 
@@ -62,11 +62,11 @@ fn entries_are_listed_with_what_keeps_them() {
     assert_eq!(
         list,
         "\
-key               state        size  unused for  files  why it stays
+key               state        size  unused for  files  in use
 6100000000000000  sealed   1.50 GiB       3d 7h      6
 7000000000000000  partial     7 MiB       2d 1h      5
-6200000000000000  sealed     20 MiB       1d 2h      6  used by cat[PID]
-7700000000000000  partial     9 MiB          2m      5  being written"
+6200000000000000  sealed     20 MiB       1d 2h      6  pinned by cat[PID]
+7700000000000000  partial     9 MiB          2m      5  being encoded"
     );
     let shown = cache.run(["stats", "--entries", "--sort", "size"]).success().stdout();
     let keys: Vec<&str> = shown.lines().skip(1).take(4).map(|line| &line[..2]).collect();
@@ -99,7 +99,10 @@ fn an_empty_cache_says_what_an_entry_looks_like() {
     let cache = TestCache::new().file("README", b"foreign");
     for options in [&[][..], &["--entries"], &["--histogram"]] {
         let shown = cache.run([&["stats"], options].concat()).success().stdout();
-        assert!(shown.contains("16 digits 0-9 a-f") && shown.contains("foreign"), "{shown}");
+        assert!(
+            shown.contains("16 characters of 0-9 and a-f") && shown.contains("foreign"),
+            "{shown}"
+        );
         assert!(shown.contains("hit rate   unknown"), "{shown}");
     }
 }
@@ -135,7 +138,7 @@ fn a_holder_that_cannot_be_named_is_not_made_up() {
     let shown = cache.run(["stats", "--entries"]).success().stdout();
     std::process::Command::new("kill").arg(pid.trim()).status().unwrap();
     let row = shown.lines().find(|line| line.starts_with(&key("a"))).unwrap();
-    assert!(row.ends_with("  in use"), "{shown}");
+    assert!(row.ends_with("  pinned"), "{shown}");
 }
 
 #[test]

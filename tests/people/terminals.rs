@@ -125,7 +125,7 @@ fn progress_is_seen_on_a_terminal_only_and_not_with_quiet() {
         ("TERM=dumb LANG=C.UTF-8", "", false),
     ] {
         let Some(shown) = on_terminal(&cache, 80, env, options) else { return };
-        assert_eq!(shown.contains("looking"), is_seen, "{env} {options}\n{shown:?}");
+        assert_eq!(shown.contains("scanning"), is_seen, "{env} {options}\n{shown:?}");
     }
     cache.run(["stats"]).success().no_stderr();
 }

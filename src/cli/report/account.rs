@@ -13,7 +13,7 @@ use super::human_span;
 pub fn of_cause(cause: Cause) -> &'static str {
     match cause {
         Cause::OverBudget => "over budget",
-        Cause::OlderThan => "not used for long",
+        Cause::OlderThan => "unused for too long",
         Cause::MaxEntries => "too many entries",
         Cause::MinFree => "disk too full",
         Cause::Orphan => "abandoned",
@@ -25,13 +25,13 @@ pub fn of_cause(cause: Cause) -> &'static str {
 pub fn of_protection(protection: Protection) -> &'static str {
     match protection {
         Protection::Error => "error",
-        Protection::Mounted => "something is mounted in it",
-        Protection::Pinned => "in use",
+        Protection::Mounted => "something is mounted on or under it",
+        Protection::Pinned => "pinned",
         Protection::Open => "open",
         Protection::Writing => "being encoded",
         Protection::Read => "read lately",
         Protection::Recent => "used recently",
-        Protection::Changed => "changed meanwhile",
+        Protection::Changed => "changed during the run",
     }
 }
 
@@ -60,13 +60,13 @@ pub fn reason(fate: &Fate) -> Option<&'static str> {
 pub fn of_decision(outcome: &Outcome, decision: &Decision) -> String {
     match (&decision.fate, decision.fate.protection()) {
         (Fate::Removed(cause), _) => of_cause(*cause).into(),
-        (Fate::Absent, _) => "nothing to remove".into(),
+        (Fate::Absent, _) => "no such entry".into(),
         (_, Some(Protection::Read)) => {
             let read = decision.entry.as_ref().and_then(|entry| entry.last_read);
             read.map_or_else(|| "read just now".into(), |read| read_ago(age(outcome.now, read)))
         }
         (_, Some(protection)) => format!("{}{}", of_protection(protection), users(decision)),
-        _ if outcome.gave_up => "spared, as --max-size cannot be met".into(),
+        _ if outcome.gave_up => "kept because --max-size cannot be met".into(),
         _ if outcome.limits.is_some() => "within the limits".into(),
         _ => "not abandoned".into(),
     }

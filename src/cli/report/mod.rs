@@ -162,7 +162,7 @@ fn waiting(holders: &[Holder], patience: Duration) -> String {
 pub fn busy(holders: &[Holder], waited: Duration) -> String {
     let whom = name_all(holders).map(|names| format!(": {names}")).unwrap_or_default();
     if waited.is_zero() {
-        format!("another maintainer is at work in this cache{whom}; --wait DUR waits for it")
+        format!("another maintainer is at work in this cache{whom}; add --wait DUR to wait for it")
     } else {
         let waited = humantime::format_duration(waited);
         format!("waited {waited}, but another maintainer is still at work in this cache{whom}")

@@ -16,7 +16,7 @@ use super::{ErrorLine, account};
 pub fn sentence(notice: &Notice) -> String {
     match notice {
         Notice::NoMaintenanceLock(error) => {
-            format!("going on without the maintenance lock: {error}")
+            format!("continuing without the maintenance lock: {error}")
         }
         Notice::NotLogged(error) => error.to_string(),
         Notice::Cache(notice) => of_cache(notice),
@@ -37,13 +37,13 @@ pub fn of_cache(notice: &CacheNotice) -> String {
             format!("{}: skipped: something is mounted on or under it", Escaped::new(path))
         }
         CacheNotice::FutureTimes(1) => {
-            "1 entry has a time in the future and counts as used just now: check the clocks".into()
+            "1 entry has a time in the future and counts as used just now; check the clocks".into()
         }
         CacheNotice::FutureTimes(count) => format!(
-            "{count} entries have times in the future and count as used just now: check the clocks"
+            "{count} entries have times in the future and count as used just now; check the clocks"
         ),
         CacheNotice::NoEntries { root, name } => format!(
-            "{}: no entries, but other names ({}): is this the cache, and is its disk mounted?",
+            "{}: no entries, but other names ({}); check that this is the cache and that its disk is mounted",
             Escaped::new(root),
             Escaped::new(name)
         ),
@@ -100,11 +100,11 @@ fn unmet_sentence(unmet: Unmet, outcome: &Outcome) -> String {
                      (--best-effort evicts what is possible)";
         }
         Unmet::MinFree(Shortage { ended: Some(EndedEarly::NothingComesBack), .. }) => {
-            text += "; stopped, because less than half of what was evicted came back: snapshots, \
-                     reflinks or hard links hold it";
+            text += "; stopped because less than half of the evicted space became free: snapshots, \
+                     reflinks or hard links hold the rest";
         }
         Unmet::MinFree(Shortage { ended: Some(EndedEarly::MinBudget), .. }) => {
-            text += "; stopped at --min-budget: something else fills the disk";
+            text += "; stopped at --min-budget: files outside the cache fill the disk";
         }
         _ => {}
     }
@@ -114,7 +114,7 @@ fn unmet_sentence(unmet: Unmet, outcome: &Outcome) -> String {
 fn shortage_figures(shortage: Shortage) -> String {
     let Shortage { available, needed, freed, evictable, .. } = shortage;
     format!(
-        ": {} free; needed {}, freed {}, could still go {}",
+        ": {} free; needed {}, freed {}, still evictable {}",
         human_size(available),
         human_size(needed),
         human_size(freed),

@@ -33,7 +33,8 @@ impl Report for Outcome {
         // Limits that are not met are warned of.
         let left: Vec<Key> = self.left_in_use().map(|decision| decision.key).collect();
         let (count, names) = (left.len() as u64, left.iter());
-        (count > 0).then(|| format!("{} left in use: {}", count_entries(count), name_some(names)))
+        (count > 0)
+            .then(|| format!("{} in use, not removed: {}", count_entries(count), name_some(names)))
     }
 
     fn json(&self, verbose: bool) -> Map<String, Value> {
@@ -150,7 +151,7 @@ fn summary(outcome: &Outcome) -> String {
             line += &format!(" exceeded by {}", human_size(after.bytes - budget));
         }
     }
-    for (what, totals) in [("in use", outcome.pinned), ("being encoded", outcome.writing)] {
+    for (what, totals) in [("pinned", outcome.pinned), ("being encoded", outcome.writing)] {
         if totals.entries > 0 {
             line += &format!("; {what} {}", amount(totals.entries, totals.bytes));
         }

@@ -53,7 +53,7 @@ impl Progress for Bar {
         self.drawn.reset();
         self.drawn.set_length(total as u64);
         self.drawn.set_message(match task {
-            Task::Scan => "looking",
+            Task::Scan => "scanning",
             Task::Verify => "verifying",
             Task::Delete => "deleting",
         });

@@ -36,14 +36,14 @@ pub fn write(
     metrics.labelled(
         "allocated_bytes",
         "gauge",
-        "What the entries occupy on disk.",
+        "Disk space that the entries occupy.",
         &by_state(|totals| totals.allocated_bytes),
     )?;
     metrics.gauge("files", "Files in entries.", Some(stats.files))?;
     for (name, what, totals) in [
         ("pinned", "entries that a process has pinned", stats.pinned),
-        ("writing", "partial entries written to lately and not pinned", stats.writing),
-        ("trash", "removed entries that are not deleted yet", stats.trash),
+        ("writing", "partial entries being encoded and not pinned", stats.writing),
+        ("trash", "removed entries whose files are not deleted yet", stats.trash),
     ] {
         let count = format!("Number of {what}.");
         metrics.gauge(&format!("{name}_entries"), &count, Some(totals.entries))?;
@@ -55,10 +55,10 @@ pub fn write(
     }
     metrics.gauge(
         "foreign",
-        "Names in the root that are not the cache's.",
+        "Names in the root that are not part of the cache.",
         Some(stats.foreign.len()),
     )?;
-    metrics.gauge("limit_bytes", "Budget given to stats as --max-size.", limit)?;
+    metrics.gauge("limit_bytes", "Budget, from --max-size or HLS_CACHE_MAX_SIZE.", limit)?;
     let ago = |time: Option<SystemTime>| time.map(|time| age(now, time).as_secs());
     metrics.gauge(
         "oldest_use_age_seconds",
@@ -93,17 +93,17 @@ pub fn write(
     )?;
     metrics.gauge(
         "last_removal_timestamp_seconds",
-        "When the last removal in the event log was.",
+        "Time of the last removal in the event log.",
         events.last_removal,
     )?;
     metrics.counter(
         "events_skipped_total",
-        "Lines of the event log that do not parse.",
+        "Unparsable lines in the event log.",
         Some(events.skipped),
     )?;
     metrics.gauge(
         "scan_errors",
-        "What could not be read on this scan; it counts in no other metric.",
+        "Errors of this scan; no other metric counts what could not be read.",
         Some(stats.errors.len()),
     )?;
     metrics.gauge(
@@ -111,7 +111,11 @@ pub fn write(
         "Entries that could not be read.",
         Some(stats.unreadable),
     )?;
-    metrics.gauge("mounted_entries", "Entries skipped for a mount in them.", Some(stats.mounted))
+    metrics.gauge(
+        "mounted_entries",
+        "Entries skipped because something is mounted on or under them.",
+        Some(stats.mounted),
+    )
 }
 
 struct Metrics<'a> {

@@ -123,8 +123,8 @@ impl Report for StatsReport {
         if is_empty {
             writeln!(
                 out,
-                "No entries. An entry is a directory in there whose name is 16 digits 0-9 a-f,\n\
-                 as 'hls-cache key' prints them."
+                "No entries. An entry is a directory whose name is 16 characters of 0-9 and a-f,\n\
+                 as 'hls-cache key' prints it."
             )?;
         }
         writeln!(out)?;
@@ -163,14 +163,14 @@ impl<'a> Hold<'a> {
     fn describe(self, width: Option<usize>) -> String {
         match self {
             Self::None => String::new(),
-            Self::InUse([]) => "in use".into(),
+            Self::InUse([]) => "pinned".into(),
             Self::InUse(holders) => {
-                let by = "used by ";
+                let by = "pinned by ";
                 let width = width.map(|width| width.saturating_sub(by.len()));
                 by.to_owned() + &list_some(holders.iter(), width)
             }
-            Self::Writing => "being written".into(),
-            Self::Unknown => "not known".into(),
+            Self::Writing => "being encoded".into(),
+            Self::Unknown => "unknown".into(),
         }
     }
 }
@@ -182,7 +182,7 @@ fn entry_table(entries: &[Entry], now: SystemTime, screen: &Screen<'_>) -> Table
         ("size", Align::Right),
         ("unused for", Align::Right),
         ("files", Align::Right),
-        ("why it stays", Align::Left),
+        ("in use", Align::Left),
     ]);
     for entry in entries {
         table.row([
@@ -222,23 +222,28 @@ impl StatsReport {
         table.row(tally("partial", Colour::Plain, stats.partial, ""));
         table.gap();
         let can_go = held(&|hold| hold == Hold::None);
-        table.row(tally("can go", Colour::Good, can_go, self.perhaps_watched(now)));
+        table.row(tally("evictable", Colour::Good, can_go, self.perhaps_watched(now)));
         let width = screen.terminal.is_watched.then_some(screen.terminal.width);
         let by = self.holders(width.map(|width| width.saturating_sub(NOTE_COLUMN)));
-        table.row(tally("in use", Colour::Caution, stats.pinned, by));
+        table.row(tally("pinned", Colour::Caution, stats.pinned, by));
         let lately = "partial, written to within 10m";
-        table.row(tally("being written", Colour::Caution, stats.writing, lately));
+        table.row(tally("being encoded", Colour::Caution, stats.writing, lately));
         let unknown = held(&|hold| hold == Hold::Unknown);
         if unknown.entries > 0 {
-            table.row(tally("not known", Colour::Bad, unknown, "see the errors"));
+            table.row(tally("unknown", Colour::Bad, unknown, "see the errors"));
         }
         table.gap();
-        table.row(tally("trash", Colour::Caution, stats.trash, "removed; sweep deletes the rest"));
+        table.row(tally(
+            "trash",
+            Colour::Caution,
+            stats.trash,
+            "already removed; the next sweep frees the space",
+        ));
         table.row(count(
             "foreign",
             Colour::Plain,
             stats.foreign.len() as u64,
-            "not the cache's, never touched",
+            "not part of the cache; never touched",
         ));
         if stats.unreadable > 0 {
             table.row(count("unreadable", Colour::Bad, stats.unreadable, "see the errors"));
@@ -257,7 +262,7 @@ impl StatsReport {
             });
         match unseen.count() {
             0 => String::new(),
-            count => format!("{count} used within 4h, perhaps being watched"),
+            count => format!("{count} used in the last 4h, may be watched"),
         }
     }
 
@@ -280,7 +285,7 @@ impl StatsReport {
         let (stats, now) = (&self.stats, self.now);
         let mut facts = vec![("budget", self.budget(screen))];
         if self.is_stuck() {
-            let said = "in use and being written alone exceed it: sweep would evict nothing";
+            let said = "entries in use alone exceed it: sweep would evict nothing";
             facts.push(("", screen.terminal.paint(Colour::Bad, said)));
         }
         if let Some(Space { total, available, .. }) = stats.space {
@@ -300,8 +305,8 @@ impl StatsReport {
         facts.push(("hit rate", self.hit_rates()));
         match stats.events.skipped {
             0 => {}
-            1 => facts.push(("event log", "1 line skipped that is no event".into())),
-            lines => facts.push(("event log", format!("{lines} lines skipped that are no events"))),
+            1 => facts.push(("event log", "1 unparsable line skipped".into())),
+            lines => facts.push(("event log", format!("{lines} unparsable lines skipped"))),
         }
         facts
     }
@@ -309,7 +314,7 @@ impl StatsReport {
     fn budget(&self, screen: &Screen<'_>) -> String {
         let used = self.stats.totals.bytes;
         let Some(limit) = self.limit else {
-            return "not given; --max-size SIZE compares with one".into();
+            return "not given; add --max-size SIZE to compare with one".into();
         };
         let share = share(screen, used, limit, used > limit);
         if used > limit {
@@ -334,9 +339,9 @@ impl StatsReport {
             })
         };
         if events.all.is_none() {
-            return "unknown; no daemon has logged a hit or a miss".into();
+            return "unknown (no hits or misses logged)".into();
         }
-        format!("{} in all, {} in the last 24h", rate(events.all), rate(events.last_24h))
+        format!("{} overall, {} in the last 24h", rate(events.all), rate(events.last_24h))
     }
 }
 

@@ -32,15 +32,18 @@ impl Report for Verification {
     fn finding(&self) -> Option<String> {
         let unhealthy = self.verdicts.iter().filter(|verdict| verdict.health != Health::Healthy);
         let unhealthy: Vec<&Verdict> = unhealthy.collect();
-        let count = unhealthy.len() as u64;
-        let names =
-            unhealthy.iter().map(|verdict| format!("{} {}", verdict.key, verdict.health.code()));
+        let count = unhealthy.len();
+        let what = match (damaged(self), count as u64) {
+            (damaged, unhealthy) if damaged == unhealthy => "damaged",
+            _ => "damaged, unsealed or absent",
+        };
+        let entries = if count == 1 { "entry" } else { "entries" };
         let removed = match self.removed() {
             0 => String::new(),
             removed => format!(" ({removed} removed)"),
         };
-        (count > 0)
-            .then(|| format!("{} not healthy{removed}: {}", count_entries(count), name_some(names)))
+        let names = unhealthy.iter().map(|verdict| verdict.key);
+        (count > 0).then(|| format!("{count} {what} {entries}{removed}: {}", name_some(names)))
     }
 
     fn json(&self, _: bool) -> Map<String, Value> {
@@ -67,7 +70,7 @@ impl Report for Verification {
             write!(out, " ({} removed)", self.removed())?;
         }
         if self.unsealed > 0 {
-            write!(out, "; {} not sealed", self.unsealed)?;
+            write!(out, "; {} partial, not verified", self.unsealed)?;
         }
         writeln!(out)
     }
@@ -137,11 +140,11 @@ fn sentence(verdict: &Verdict) -> String {
     match &verdict.fate {
         None | Some(Fate::Untouched(_)) => {}
         Some(Fate::Removed(_)) => line += " - removed",
-        Some(Fate::Absent) => line += " - gone meanwhile",
+        Some(Fate::Absent) => line += " - already gone",
         Some(Fate::Kept(reason)) => {
             line += &format!(" - kept: {}", account::of_protection(*reason));
         }
-        Some(Fate::Failed(_)) => line += " - not removed",
+        Some(Fate::Failed(_)) => line += " - could not be removed",
     }
     line
 }
