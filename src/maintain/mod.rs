@@ -156,8 +156,8 @@ pub fn run(
     actor.finish(&mut outcome);
     drop(maintenance);
     outcome.summarise(&order, &view, &plan, told);
-    if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
-        outcome.log_sweep(root, sweep);
+    if outcome.kind == Kind::Sweep && !options.dry_run {
+        outcome.log_sweep(root);
     }
     Ok(outcome)
 }

@@ -12,6 +12,7 @@ mod mount;
 pub mod need;
 mod paused;
 mod run;
+pub mod schema;
 mod snapshot;
 
 use std::ffi::{OsStr, OsString};

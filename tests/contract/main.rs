@@ -17,6 +17,7 @@ mod key;
 mod locks;
 mod race;
 mod report;
+mod schema;
 mod second_look;
 mod stats;
 mod sweep;
