@@ -25,7 +25,9 @@ pub struct Stats {
     pub partial: Totals,
     /// Files in all entries.
     pub files: u64,
-    /// The entries that somebody uses.
+    /// The entries that nobody uses, as far as can be seen.
+    pub evictable: Totals,
+    /// The entries that a process has pinned.
     pub pinned: Totals,
     /// The entries that other processes have something open in, and that nobody pins.
     pub open: Totals,
@@ -37,6 +39,10 @@ pub struct Stats {
     pub atime: Atime,
     /// The partial entries that nobody pins and that were written to within [`crate::plan::MIN_AGE`].
     pub writing: Totals,
+    /// The entries whose pin could not be asked; the problems say why.
+    pub unknown: Totals,
+    /// The partial entries that are evictable.
+    pub abandoned: Totals,
     /// Removed entries whose files are still there.
     pub trash: Totals,
     /// The names in the root that are nobody's here, sorted.
@@ -71,18 +77,23 @@ impl Stats {
         });
         let of = |is: &dyn Fn(&Entry) -> bool| Totals::of(entries.iter().filter(|entry| is(entry)));
         let shield = Shield::default();
-        let kept = |reason| of(&|entry| shield.protection(entry, now) == Some(reason));
+        let protection = |entry: &Entry| shield.protection(entry, now);
+        let kept = |reason| of(&|entry| protection(entry) == Some(reason));
+        let is_evictable = |entry: &Entry| protection(entry).is_none();
         Ok(Self {
             totals: Totals::of(&entries),
             sealed: of(&|entry| entry.state == State::Sealed),
             partial: of(&|entry| entry.state == State::Partial),
             files: entries.iter().map(|entry| entry.files).sum(),
+            evictable: of(&is_evictable),
             pinned: kept(Protection::Pinned),
             open: kept(Protection::Open),
             writing: kept(Protection::Writing),
             read: kept(Protection::Read),
             processes: open.processes(),
             atime: root.atime(),
+            unknown: kept(Protection::Error),
+            abandoned: of(&|entry| entry.state == State::Partial && is_evictable(entry)),
             trash: total(&trash),
             foreign,
             unreadable: unreadable_entries,

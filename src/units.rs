@@ -161,8 +161,8 @@ pub fn age(now: SystemTime, then: SystemTime) -> Duration {
     now.duration_since(then).unwrap_or_default()
 }
 
-/// The instant of a file's `st_mtime`; what `SystemTime` cannot hold becomes the epoch.
-pub(crate) fn instant(seconds: i64, nanoseconds: u32) -> SystemTime {
+/// The instant of a file's `st_mtime`, or of an event; what `SystemTime` cannot hold becomes the epoch.
+pub fn instant(seconds: i64, nanoseconds: u32) -> SystemTime {
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let base = if seconds < 0 {
         SystemTime::UNIX_EPOCH.checked_sub(whole)

@@ -261,6 +261,8 @@ pub struct Summary {
     pub removals: [Removals; 3],
     /// When the newest removal was, in seconds since the epoch.
     pub last_removal: Option<i64>,
+    /// The last sweep that finished, by its place in the log: sweeps finish one after the other.
+    pub last_sweep: Option<SweepEvent>,
 }
 
 impl Summary {
@@ -325,10 +327,12 @@ impl Tally {
                 Line::Whole(line) => std::str::from_utf8(line).ok(),
                 Line::TooLong => None,
             };
-            match text.map(|text| (text, text.parse())) {
-                Some((_, Ok(event))) => self.count(event),
-                Some((text, Err(_))) if text.parse::<SweepEvent>().is_ok() => {}
-                _ => self.summary.skipped += 1,
+            if let Some(event) = text.and_then(|text| text.parse().ok()) {
+                self.count(event);
+            } else if let Some(sweep) = text.and_then(|text| text.parse().ok()) {
+                self.summary.last_sweep = Some(sweep);
+            } else {
+                self.summary.skipped += 1;
             }
         }
         Ok(())
@@ -521,6 +525,16 @@ mod tests {
         let summary = summary(&log);
         assert_eq!(summary.all, Some(HitRate { hits: 2, misses: 0 }));
         assert_eq!(summary.skipped, 7);
+    }
+
+    #[test]
+    fn the_last_sweep_is_the_last_line_about_one() {
+        let key = "0123456789abcdef";
+        let log =
+            format!("9 sweep removed=1 exit=0\n7 sweep removed=2 exit=3\n8 hit {key}\n9 sweep\n");
+        let last = SweepEvent { time: 7, removed: Some(2), exit: Some(3), ..SweepEvent::default() };
+        assert_eq!(summary(&log).last_sweep, Some(last));
+        assert_eq!(summary(&format!("8 hit {key}\n")).last_sweep, None);
     }
 
     #[test]

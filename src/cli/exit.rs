@@ -111,7 +111,7 @@ mod tests {
             (
                 busy.into(),
                 4,
-                "another maintainer is at work in this cache; --wait DUR waits for it",
+                "another maintainer is at work in this cache; add --wait DUR to wait for it",
             ),
             (unreadable().into(), 1, "/c: cannot read the cache root: so"),
             (Refused::Unreadable(unreadable()).into(), 1, "/c: cannot read the cache root: so"),

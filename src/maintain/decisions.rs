@@ -7,7 +7,7 @@ use crate::cache::events::{self, SweepEvent};
 use crate::cache::{CacheNotice, CacheView, Entry, PinState, Totals, mount_in_the_way};
 use crate::key::Key;
 use crate::locks::{self, OpenFiles};
-use crate::plan::{self, Fate, Plan, Policy, Protection, Shield, Sweep, Which};
+use crate::plan::{self, Fate, Plan, Policy, Protection, Which};
 use crate::root::Root;
 use crate::units::{Percent, unix_seconds};
 
@@ -88,10 +88,15 @@ impl Outcome {
                 max_entries: sweep.max_entries,
                 min_free: plan.min_free_target(),
                 older_than: sweep.older_than,
+                keep_recent: Some(sweep.keep_recent).filter(|recent| !recent.is_zero()),
+                low_water: sweep
+                    .max_size
+                    .and(Some(sweep.low_water))
+                    .filter(|&share| share != Percent::ALL),
             });
         }
         self.list_decisions(order, view, plan, told);
-        self.add_up(view, plan, policy);
+        self.add_up(view, plan);
         self.errors.extend(view.errors.iter().cloned());
         self.errors.extend(view.unreadable.iter().map(|unreadable| unreadable.error.clone()));
         self.notices.extend(view.notices(root, now).into_iter().map(Notice::Cache));
@@ -154,11 +159,9 @@ impl Outcome {
     }
 
     /// Logs that a sweep has finished.
-    pub(super) fn log_sweep(&mut self, root: &Root, sweep: &Sweep) {
-        let Limits { max_size, max_entries, min_free, older_than } =
+    pub(super) fn log_sweep(&mut self, root: &Root) {
+        let Limits { max_size, max_entries, min_free, older_than, keep_recent, low_water } =
             self.limits.unwrap_or_default();
-        let low_water = max_size.and(Some(sweep.low_water)).filter(|&share| share != Percent::ALL);
-        let keep_recent = Some(sweep.keep_recent).filter(|recent| !recent.is_zero());
         let exit = match (self.has_failed(), self.has_finding()) {
             (true, _) => 1,
             (false, true) => 3,
@@ -186,16 +189,15 @@ impl Outcome {
         }
     }
 
-    fn add_up(&mut self, view: &CacheView, plan: &Plan<'_>, policy: &Policy) {
+    fn add_up(&mut self, view: &CacheView, plan: &Plan<'_>) {
         let is_invalidation = self.kind == Kind::Invalidate;
-        // That the user named an entry, or forced it, does not make it any less used.
-        let shield = if is_invalidation { Shield::default() } else { policy.shield() };
         for (index, entry) in view.entries.iter().enumerate() {
             let fate = plan.fate(index);
             if fate.has_left() {
                 continue;
             }
-            let totals = match fate.protection().or_else(|| shield.protection(entry, self.now)) {
+            let totals = match fate.protection().or_else(|| self.shield.protection(entry, self.now))
+            {
                 Some(Protection::Pinned) => &mut self.pinned,
                 Some(Protection::Open) => &mut self.open,
                 Some(Protection::Writing) => &mut self.writing,

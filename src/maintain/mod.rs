@@ -142,8 +142,8 @@ pub fn run(
     drop(maintenance);
     outcome.summarise(&order, &view, &plan, told);
     outcome.notices.extend(unseen_processes(&outcome, processes));
-    if let (Policy::Sweep(sweep), false) = (policy, options.dry_run) {
-        outcome.log_sweep(root, sweep);
+    if outcome.kind == Kind::Sweep && !options.dry_run {
+        outcome.log_sweep(root);
     }
     Ok(outcome)
 }

@@ -6,7 +6,8 @@ use super::{Notice, Options};
 use crate::cache::{Entry, Totals};
 use crate::error::Error;
 use crate::key::Key;
-use crate::plan::{Fate, Policy, Protection, Unmet};
+use crate::plan::{Fate, Policy, Protection, Shield, Unmet};
+use crate::units::Percent;
 
 /// What became, or in a dry run would become, of one entry.
 #[derive(Clone, Debug)]
@@ -39,6 +40,9 @@ pub struct Outcome {
     pub now: SystemTime,
     /// What it was for.
     pub kind: Kind,
+    /// What tells whether somebody uses an entry. That the user named an entry, or forced it, does not make
+    /// it any less used.
+    pub shield: Shield,
     /// Whether it was a dry run.
     pub dry_run: bool,
     /// The readable entries before.
@@ -88,6 +92,10 @@ pub struct Limits {
     pub min_free: Option<u64>,
     /// Since the last use.
     pub older_than: Option<Duration>,
+    /// Since the last use: what is used more recently is spared.
+    pub keep_recent: Option<Duration>,
+    /// Of `max_size`, where it is less than all of it.
+    pub low_water: Option<Percent>,
 }
 
 impl Outcome {
@@ -100,6 +108,7 @@ impl Outcome {
         Self {
             now,
             kind,
+            shield: if kind == Kind::Invalidate { Shield::default() } else { policy.shield() },
             dry_run: options.dry_run,
             before: Totals::default(),
             after: Totals::default(),

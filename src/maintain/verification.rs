@@ -59,6 +59,16 @@ impl Verification {
         self.verdicts.iter().filter(|verdict| is(verdict)).count() as u64
     }
 
+    /// Number of entries without a fault.
+    pub fn healthy(&self) -> u64 {
+        self.count(|verdict| verdict.health == Health::Healthy)
+    }
+
+    /// Number of entries with a fault.
+    pub fn damaged(&self) -> u64 {
+        self.count(|verdict| matches!(verdict.health, Health::Damaged(_)))
+    }
+
     /// Number of entries that were removed.
     pub fn removed(&self) -> u64 {
         self.count(|verdict| matches!(verdict.fate, Some(Fate::Removed(_))))

@@ -12,6 +12,7 @@ mod mount;
 pub mod need;
 mod paused;
 mod run;
+pub mod schema;
 pub mod snapshot;
 
 use std::ffi::{OsStr, OsString};
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use filetime::{FileTime, set_symlink_file_times};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
@@ -408,6 +410,16 @@ impl TestCache {
             .map(|entry| entry.expect("walk").path().symlink_metadata().expect("lstat"))
             .filter(|meta| !meta.is_dir())
             .fold((0, 0), |(size, disk), meta| (size + meta.len(), disk + meta.blocks() * 512))
+    }
+
+    /// What a report says of these entries in all, by a walk of its own.
+    pub fn totals<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Value {
+        let paths = names.into_iter().map(|name| self.entry_path(name));
+        let totals = paths.fold((0, 0, 0), |(count, bytes, allocated), path| {
+            let usage = Self::usage(&path);
+            (count + 1, bytes + usage.0, allocated + usage.1)
+        });
+        json!({"entries": totals.0, "bytes": totals.1, "allocated_bytes": totals.2})
     }
 
     /// The words of each line of the event log.

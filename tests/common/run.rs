@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::snapshot::Snapshot;
-use super::{TestCache, key, name_of};
+use super::{TestCache, key, name_of, schema};
 
 /// No run takes this long; one that hangs is killed, and the test fails.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
@@ -106,11 +106,14 @@ impl Run<'_> {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
-    /// The one object on stdout.
+    /// The one object on stdout, as the schema has it.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.output.stdout)
-            .unwrap_or_else(|error| panic!("not one JSON object: {error}\n{self}"))
+        let json = serde_json::from_slice(&self.output.stdout)
+            .unwrap_or_else(|error| panic!("not one JSON object: {error}\n{self}"));
+        let faults = schema::faults(&json);
+        assert!(faults.is_empty(), "not as the schema says: {}\n{self}", faults.join("\n"));
+        json
     }
 
     #[track_caller]

@@ -203,7 +203,7 @@ fn a_sweep_starts_a_new_log_when_the_old_one_is_large_and_both_are_read() {
     let json = cache.run(["--json", "stats"]).success().untouched().json();
     assert_eq!((&json["hits"], &json["misses"]), (&json!(4), &json!(1)));
     assert_eq!(json["events_skipped"], 1, "the filling");
-    assert_eq!(json["foreign"], 0);
+    assert_eq!(json["foreign"]["count"], 0);
     // Nobody starts the next before this one is large.
     cache.run(SWEEP).success();
     assert_eq!(inode(OLD), large);

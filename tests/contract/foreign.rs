@@ -103,10 +103,10 @@ fn foreign_things_named_like_keys_are_no_entries_to_be_named() {
 fn what_is_foreign_is_counted_and_not_taken_for_trash_or_an_entry() {
     let Foreign { cache, count } = foreign();
     let json = cache.run(["--json", "stats"]).success().untouched().json();
-    assert_eq!(json["foreign"], count);
-    assert_eq!(json["entries"], 1);
+    assert_eq!(json["foreign"]["count"], count);
+    assert_eq!(json["total"]["entries"], 1);
     assert_eq!(json["trash"]["entries"], 0);
-    assert_eq!(json["bytes"], 10.kib());
+    assert_eq!(json["total"]["bytes"], 10.kib());
 }
 
 #[test]

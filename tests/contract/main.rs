@@ -16,6 +16,7 @@ mod locks;
 mod mounts_and_errors;
 mod no_room_for_a_pin;
 mod report;
+mod schema;
 mod second_look;
 mod stats;
 mod sweep;

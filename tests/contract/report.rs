@@ -28,7 +28,7 @@ fn every_object_says_what_it_is_about() {
     for (command, options) in commands {
         let cache = cache();
         let json = cache.run([&["--json", command], options].concat()).success().json();
-        assert_eq!(json["schema_version"], 1);
+        assert_eq!(json["schema_version"], 2);
         assert_eq!(json["command"], command);
         let root = cache.root().canonicalize().unwrap();
         assert_eq!(json["root"], *root.to_str().unwrap());
@@ -91,6 +91,42 @@ fn the_removing_commands_share_one_shape() {
 }
 
 #[test]
+fn an_entry_is_told_alike_wherever_one_is_told() {
+    let cache = cache().partial("w", 10.kib(), 1.minutes()).pinned("b");
+    let told = |args: &[&str]| {
+        let mut entries = cache.run([&["--json"], args].concat()).json()["entries"].take();
+        for entry in entries.as_array_mut().unwrap() {
+            let entry = entry.as_object_mut().unwrap();
+            entry.retain(|name, _| name != "action" && name != "reason" && name != "age_seconds");
+        }
+        let mut entries = entries.as_array().unwrap().clone();
+        entries.sort_by_key(|entry| entry["key"].to_string());
+        entries
+    };
+    let stats = told(&["stats", "--entries"]);
+    assert_eq!(stats.len(), 4);
+    for args in
+        [&["sweep", "--max-entries", "0"][..], &["gc-orphans"], &["invalidate", "--all", "--force"]]
+    {
+        assert_eq!(told(&[args, &["-n", "-v"]].concat()), stats, "{args:?}");
+    }
+}
+
+/// What the user says is not in use is not, and what goes by force was in use.
+#[test]
+fn in_use_is_what_this_run_takes_for_it() {
+    let cache =
+        TestCache::new().partial("w", 10.kib(), 1.minutes()).sealed("b", 10.kib(), 1.days());
+    let cache = cache.pinned("b");
+    let orphans = cache.run(["--json", "gc-orphans", "-n", "--min-age", "0s"]).success().json();
+    assert_eq!(orphans["entries"][0]["in_use"], Value::Null, "{orphans}");
+    let forced = cache.run(["--json", "invalidate", "--force", &key("b")]).success().json();
+    let forced = &forced["entries"][0];
+    assert_eq!((&forced["action"], &forced["in_use"]["how"]), (&json!("removed"), &json!("pin")));
+    assert_eq!(forced["in_use"]["holders"][0]["command"], "cat");
+}
+
+#[test]
 fn exit_statuses() {
     let a = key("a");
     let sweep = ["sweep", "--max-size", "0", "--min-budget", "0"];
@@ -134,7 +170,7 @@ fn a_root_that_cannot_be_read_is_an_error_in_the_report() {
     let missing = missing.to_str().unwrap();
     let run = cache.bare(["--json", "--root", missing, "stats"]).run().code(1);
     let json = run.json();
-    assert_eq!((&json["schema_version"], &json["command"]), (&json!(1), &json!("stats")));
+    assert_eq!((&json["schema_version"], &json["command"]), (&json!(2), &json!("stats")));
     assert_eq!(json["errors"][0]["path"], missing);
     assert!(json["errors"][0]["message"].is_string());
 }

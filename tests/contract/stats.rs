@@ -1,6 +1,8 @@
 //! `stats`: what is there, counted against an independent walk.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::time::SystemTime;
 
@@ -41,17 +43,20 @@ fn the_totals_are_those_of_an_independent_walk() {
         .iter()
         .flat_map(WalkDir::new)
         .filter(|found| !found.as_ref().unwrap().file_type().is_dir());
-    let (bytes, allocated) = entries
-        .iter()
-        .map(|path| TestCache::usage(path))
-        .fold((0, 0), |sum, usage| (sum.0 + usage.0, sum.1 + usage.1));
-    assert_eq!(json["entries"], 4);
-    assert_eq!((&json["sealed"], &json["partial"]), (&json!(2), &json!(2)));
-    assert_eq!(json["files"], files.count());
-    assert_eq!(json["bytes"], bytes);
-    assert_eq!(json["allocated_bytes"], allocated);
-    assert_eq!(json["pinned"], json!({"entries": 1, "bytes": 300.kib()}));
-    assert_eq!(json["writing"], json!({"entries": 1, "bytes": 9.kib()}));
+    let mut total = cache.totals(["a", "b", "p", "w"]);
+    total["files"] = files.count().into();
+    assert_eq!(json["total"], total);
+    for (name, entries) in [
+        ("sealed", &["a", "b"][..]),
+        ("partial", &["p", "w"]),
+        ("evictable", &["a", "p"]),
+        ("pinned", &["b"]),
+        ("writing", &["w"]),
+        ("abandoned", &["p"]),
+        ("trash", &[]),
+    ] {
+        assert_eq!(json[name], cache.totals(entries.iter().copied()), "{name}");
+    }
     let used = |name| fs::metadata(cache.entry_path(name)).unwrap().mtime();
     assert_eq!(seconds(&json["oldest_used"]), used("a"));
     // "w" is as young as its making; its directory is what counts.
@@ -62,21 +67,33 @@ fn the_totals_are_those_of_an_independent_walk() {
 fn symlinks_count_as_themselves() {
     let cache = TestCache::new().outside("far").sealed("a", 10.kib(), 1.days());
     let cache = cache.link(format!("{}/video/link", key("a")), "../../../far/precious");
-    assert_eq!(stats(&cache, &[])["bytes"], 10.kib() + "../../../far/precious".len() as u64);
+    let bytes = &stats(&cache, &[])["total"]["bytes"];
+    assert_eq!(*bytes, 10.kib() + "../../../far/precious".len() as u64);
 }
 
 #[test]
 fn an_empty_cache_has_zeros_and_unknowns() {
     let json = stats(&TestCache::new(), &[]);
-    for zero in ["entries", "sealed", "partial", "files", "bytes", "foreign", "events_skipped"] {
-        assert_eq!(json[zero], 0, "{zero}");
+    let nothing = json!({"entries": 0, "bytes": 0, "allocated_bytes": 0});
+    for zero in ["sealed", "partial", "evictable", "pinned", "writing", "abandoned", "trash"] {
+        assert_eq!(json[zero], nothing, "{zero}");
     }
-    let unknown =
-        ["oldest_used", "newest_used", "hits", "misses", "hit_rate_percent", "limit_bytes"];
+    assert_eq!(json["total"]["entries"], 0);
+    assert_eq!(json["total"]["files"], 0);
+    assert_eq!(json["foreign"], json!({"count": 0, "names": []}));
+    assert_eq!(json["events_skipped"], 0);
+    let unknown = [
+        "oldest_used",
+        "newest_used",
+        "hits",
+        "misses",
+        "hit_rate_percent",
+        "limit_bytes",
+        "last_sweep",
+    ];
     for unknown in unknown {
         assert_eq!(json.get(unknown), Some(&Value::Null), "{unknown}");
     }
-    assert_eq!(json["trash"], json!({"entries": 0, "bytes": 0}));
 }
 
 #[test]
@@ -95,31 +112,38 @@ fn trash_and_foreign_names_are_counted_and_are_no_entries() {
         .file(".maintenance.lock", b"")
         .events("");
     let json = stats(&cache, &[]);
-    assert_eq!(json["trash"], json!({"entries": 1, "bytes": 7}));
-    assert_eq!(json["foreign"], 2);
-    assert_eq!(json["entries"], 4);
+    let trash = cache.root().join(format!(".trash.{}.0123456789abcdef", key("old")));
+    let (bytes, allocated) = TestCache::usage(&trash);
+    let trash = json!({"entries": 1, "bytes": bytes, "allocated_bytes": allocated});
+    assert_eq!(json["trash"], trash);
+    assert_eq!(json["foreign"], json!({"count": 2, "names": [".trash.old", "README"]}));
+    assert_eq!(json["total"]["entries"], 4);
 }
 
 #[test]
 fn entries_lists_each_with_its_two_times() {
     let cache = mixed().used("p", 2.hours());
     let json = stats(&cache, &["--entries"]);
-    let list = json["list"].as_array().unwrap();
+    let list = json["entries"].as_array().unwrap();
     assert_eq!(list.len(), 4);
     let of = |name| list.iter().find(|entry| entry["key"] == key(name)).unwrap();
     let now =
         i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
             .unwrap();
     let p = of("p");
-    assert_eq!((&p["state"], &p["pinned"]), (&json!("partial"), &json!(false)));
-    assert_eq!((&of("b")["state"], &of("b")["pinned"]), (&json!("sealed"), &json!(true)));
+    assert_eq!((&p["state"], &p["in_use"]), (&json!("partial"), &Value::Null));
+    assert_eq!(of("b")["state"], "sealed");
+    assert_eq!(of("b")["in_use"]["how"], "pin");
+    assert_eq!(of("b")["in_use"]["holders"][0]["command"], "cat");
+    assert_eq!(of("w")["in_use"], json!({"how": "writing", "holders": []}));
     assert_eq!((&p["bytes"], &p["files"]), (&json!(7.kib()), &json!(5)));
     let allocated = TestCache::usage(&cache.entry_path("b")).1;
     assert_eq!(of("b")["allocated_bytes"], allocated);
     let age = |time: &Value| now - seconds(time);
     assert!((7200..7800).contains(&age(&p["last_used"])), "{p}");
+    assert!((7200..7800).contains(&p["age_seconds"].as_u64().unwrap()), "{p}");
     assert!((3 * 86400..3 * 86400 + 600).contains(&age(&p["last_written"])), "{p}");
-    assert!(stats(&cache, &[]).get("list").is_none_or(Value::is_null), "only with --entries");
+    assert!(stats(&cache, &[]).get("entries").is_none(), "only with --entries");
 }
 
 #[test]
@@ -131,7 +155,7 @@ fn the_list_is_sorted_as_asked() {
         .sealed("d", 40.kib(), 4.days());
     let order = |sort: &str| {
         let json = stats(&cache, &["--entries", "--sort", sort]);
-        let list = json["list"].as_array().unwrap();
+        let list = json["entries"].as_array().unwrap();
         list.iter().map(|entry| name_of(entry["key"].as_str().unwrap())).collect::<String>()
     };
     assert_eq!(order("key"), "abcd");
@@ -263,6 +287,68 @@ fn people_get_something_to_read_in_every_form() {
     }
 }
 
+#[test]
+fn the_last_sweep_is_told_as_the_log_has_it() {
+    let cache = TestCache::new()
+        .sealed("a", 10.kib(), 5.days())
+        .sealed("b", 10.kib(), 4.days())
+        .pinned("b");
+    let sweep = ["--json", "sweep", "--max-size", "9K", "--min-budget", "0", "--best-effort"];
+    let sweep = [&sweep[..], &["--keep-recent", "1h", "--low-water", "90"]].concat();
+    let swept = cache.run(sweep).code(3).removed_only(["a"]).json();
+    let told = &stats(&cache, &[])["last_sweep"];
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let ago = now.cast_signed() - seconds(&told["time"]);
+    assert!((0..600).contains(&ago), "{told}");
+    assert_eq!(told["limits"], swept["limits"]);
+    assert_eq!(
+        swept["limits"],
+        json!({
+            "max_size": 9.kib(), "max_entries": null, "min_free": null, "older_than_seconds": null,
+            "keep_recent_seconds": 3600, "low_water_percent": 90,
+        })
+    );
+    assert_eq!(told["removed"], 1);
+    assert_eq!(told["freed_bytes"], swept["freed_bytes"]);
+    assert_eq!(told["left_bytes"], swept["after"]["bytes"]);
+    assert_eq!(told["exit"], 3);
+}
+
+/// Hand-made lines say less.
+#[test]
+fn what_the_line_of_the_last_sweep_does_not_say_is_null() {
+    let cache = TestCache::new().events("1700000000 sweep max_entries=5\n");
+    let told = &stats(&cache, &[])["last_sweep"];
+    assert_eq!(told["time"], "2023-11-14T22:13:20Z");
+    assert_eq!(told["limits"]["max_entries"], 5);
+    for unknown in ["removed", "freed_bytes", "left_bytes", "exit"] {
+        assert_eq!(told[unknown], Value::Null, "{unknown}");
+    }
+}
+
+#[test]
+fn of_many_foreign_names_ten_are_told_each_to_the_last_byte() {
+    let mut cache = TestCache::new().file(OsStr::from_bytes(b"\xc3\x28"), b"");
+    for n in 0..12 {
+        cache = cache.file(format!("f{n:02}"), b"");
+    }
+    cache = cache.file("\u{e9}", b"").file(OsStr::from_bytes(b"a\xff"), b"");
+    let json = cache.run(["--json", "stats"]).success().untouched().json();
+    let names = ["a\u{fffd}", "f00", "f01", "f02", "f03", "f04", "f05", "f06", "f07", "f08"];
+    let mut hex = vec![Value::Null; 10];
+    hex[0] = json!("61ff");
+    assert_eq!(json["foreign"], json!({"count": 15, "names": names, "names_hex": hex}));
+}
+
+#[test]
+fn the_disk_is_that_of_the_cache() {
+    let Some(cache) = TestCache::on_tmpfs("size=1m,mode=755") else { return };
+    let cache = cache.allocated("a", 100.kib(), 1.days());
+    let disk = &stats(&cache, &[])["disk"];
+    let used = TestCache::usage(&cache.root()).1;
+    assert_eq!(*disk, json!({"total_bytes": 1.mib(), "free_bytes": 1.mib() - used}));
+}
+
 /// Whether it is pinned comes before whether it is being encoded, in every command.
 #[test]
 fn an_entry_whose_pin_cannot_be_asked_is_an_error_and_not_being_encoded() {
@@ -271,7 +357,10 @@ fn an_entry_whose_pin_cannot_be_asked_is_an_error_and_not_being_encoded() {
         .sealed("a", 5.kib(), 5.days())
         .dir(pin_name("p"));
     let stats = cache.run(["--json", "stats"]).code(1).json();
-    assert_eq!(stats["writing"]["entries"], 0);
+    for unknown in ["pinned", "writing", "abandoned"] {
+        assert_eq!(stats[unknown]["entries"], 0, "{unknown}");
+    }
+    assert_eq!(stats["evictable"], cache.totals(["a"]));
     let sweep = ["--json", "sweep", "-n", "--max-entries", "0"];
     let json = cache.run(sweep).code(1).json();
     assert_eq!(decisions(&json, "kept"), [("p".into(), "error".into())]);

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
-use crate::common::{Age, Run, SEGMENTS, Size, TestCache, key, name_of, need};
+use crate::common::{Age, Run, SEGMENTS, Size, TestCache, decisions, key, name_of, need};
 
 /// `(status, [(code, file)])` of one entry of the report.
 fn finding(json: &Value, name: &str) -> (String, Vec<(String, String)>) {
@@ -180,6 +180,8 @@ fn fix_removes_what_is_damaged_and_nothing_else() {
     let json = run.json();
     assert_eq!((&json["checked"], &json["damaged"]), (&json!(2), &json!(1)));
     assert_eq!((&json["unsealed"], &json["removed"]), (&json!(1), &json!(1)));
+    assert_eq!(json["entries"][0]["action"], Value::Null, "nothing was to be done");
+    assert_eq!(decisions(&json, "removed"), [("b".into(), "damaged".into())]);
     verify(&cache, &["--fix"]).success().removed_only([]);
 }
 
@@ -189,6 +191,9 @@ fn fix_leaves_what_is_damaged_and_pinned() {
     let run = verify(&cache, &["--fix"]).code(3).untouched();
     assert_eq!(run.json()["removed"], 0);
     assert_eq!(run.json()["damaged"], 1);
+    assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "pinned".into())]);
+    let unasked = &verify(&cache, &[]).code(3).json()["entries"][0];
+    assert_eq!((&unasked["action"], &unasked["reason"]), (&Value::Null, &Value::Null));
 }
 
 #[test]

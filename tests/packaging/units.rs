@@ -261,7 +261,7 @@ fn the_sandbox_lets_a_sweep_say_who_holds_a_lock() {
         );
         let holder = serde_json::json!([{ "pid": viewer.0.id(), "command": "cat" }]);
         let expected = if are_named { &holder } else { &none };
-        assert_eq!(&entry["holders"], expected, "without '{without}', with '{more}'");
+        assert_eq!(&entry["in_use"]["holders"], expected, "without '{without}', with '{more}'");
     }
 }
 

@@ -173,7 +173,7 @@ fn the_textfile_is_new_readable_and_alone_and_a_timer_hears_nothing() {
     assert_eq!(std::io::read_to_string(old).unwrap(), "old\n");
 
     let json = textfile(&cache, &file, &["--json"]).success().json();
-    assert_eq!(json["entries"], 4);
+    assert_eq!(json["total"]["entries"], 4);
     assert!(textfile(&cache, &file, &["--entries"]).success().stdout().starts_with("key"));
     assert!(textfile(&cache, &file, &["--prometheus"]).success().stdout().starts_with("# HELP"));
 }

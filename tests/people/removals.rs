@@ -125,7 +125,7 @@ fn who_pinned_an_entry_only_after_the_plan_is_named_too() {
     let _reader = cache.pin("a");
     let json = run.resume().success().removed(["b"]).json();
     let kept = json["entries"].as_array().unwrap().iter().find(|entry| entry["action"] == "kept");
-    assert_eq!(kept.unwrap()["holders"][0]["command"], "cat", "{json}");
+    assert_eq!(kept.unwrap()["in_use"]["holders"][0]["command"], "cat", "{json}");
     assert_eq!(json["pinned"]["entries"], 1, "{json}");
 }
 

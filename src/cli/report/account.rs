@@ -36,15 +36,22 @@ pub fn of_protection(protection: Protection) -> &'static str {
 }
 
 /// The stable name of what became of an entry, as in JSON.
-pub fn action(outcome: &Outcome, fate: &Fate) -> &'static str {
+pub fn code(fate: &Fate) -> &'static str {
     match fate {
-        Fate::Removed(_) if outcome.dry_run => "would-remove",
         Fate::Removed(_) => "removed",
         Fate::Absent => "absent",
         Fate::Failed(_) => "failed",
+        Fate::Kept(_) | Fate::Untouched(_) => "kept",
+    }
+}
+
+/// The same in a run that removes.
+pub fn action(outcome: &Outcome, fate: &Fate) -> &'static str {
+    match fate {
+        Fate::Removed(_) if outcome.dry_run => "would-remove",
         // The user asked for it, and it could not even be found out whether it may go.
         Fate::Kept(Protection::Error) if outcome.kind == Kind::Invalidate => "failed",
-        Fate::Kept(_) | Fate::Untouched(_) => "kept",
+        fate => code(fate),
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use hls_cache::cache::Entry;
 use hls_cache::plan::Totals;
 use hls_cache::units::{age, human_size};
-use serde_json::{Value, json};
 
 use super::draw::{Align, Cell, Table, bar};
 use super::terminal::{Colour, Terminal};
@@ -39,15 +38,15 @@ const SIZES: [(&str, u64); 7] = [
 
 /// The entries by age and by size.
 pub struct Histogram {
-    used: Vec<Bucket>,
-    sizes: Vec<Bucket>,
+    pub used: Vec<Bucket>,
+    pub sizes: Vec<Bucket>,
 }
 
-struct Bucket {
+pub struct Bucket {
     label: &'static str,
     /// Exclusive; the last bucket has no end.
-    under: Option<u64>,
-    totals: Totals,
+    pub under: Option<u64>,
+    pub totals: Totals,
 }
 
 impl Histogram {
@@ -56,17 +55,6 @@ impl Histogram {
             used: count(entries, &AGES, "older", |entry| age(now, entry.last_used).as_secs()),
             sizes: count(entries, &SIZES, "larger", |entry| entry.bytes),
         }
-    }
-
-    pub fn json(&self) -> Value {
-        let buckets = |buckets: &[Bucket], under: &str| -> Value {
-            let bucket = |bucket: &Bucket| json!({ under: bucket.under, "entries": bucket.totals.entries, "bytes": bucket.totals.bytes });
-            buckets.iter().map(bucket).collect()
-        };
-        json!({
-            "last_used": buckets(&self.used, "under_seconds"),
-            "size": buckets(&self.sizes, "under_bytes"),
-        })
     }
 
     pub fn human(&self, out: &mut dyn Write, terminal: Terminal) -> io::Result<()> {

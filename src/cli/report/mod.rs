@@ -23,7 +23,7 @@ use std::time::Duration;
 use hls_cache::locks::Holder;
 use hls_cache::maintain::Refused;
 use hls_cache::{Error, Escaped};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 use self::terminal::Terminal;
 
@@ -39,7 +39,7 @@ pub trait Report {
     /// asked for none, and would learn no more than a number.
     fn finding(&self) -> Option<String>;
     /// The command's own fields of the JSON object; `verbose` lists what nothing happened to, too.
-    fn json(&self, verbose: bool) -> Map<String, Value>;
+    fn json(&self, verbose: bool) -> impl Serialize;
     /// For people, what was not said [`live`].
     fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()>;
 }

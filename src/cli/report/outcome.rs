@@ -5,13 +5,13 @@ use std::path::Path;
 
 use hls_cache::Key;
 use hls_cache::maintain::{Decision, Kind, Outcome};
-use hls_cache::plan::{Cause, Fate, Protection, Unmet};
+use hls_cache::plan::{Cause, Fate};
 use hls_cache::units::{age, human_size};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::draw::name_some;
 use super::terminal::Colour;
-use super::{ErrorLine, Report, Screen, account, count_entries, human_span, json as js, notice};
+use super::{ErrorLine, Report, Screen, account, count_entries, human_span, json, notice};
 
 impl Report for Outcome {
     fn warnings(&self) -> Vec<String> {
@@ -37,34 +37,8 @@ impl Report for Outcome {
             .then(|| format!("{} in use, not removed: {}", count_entries(count), name_some(names)))
     }
 
-    fn json(&self, verbose: bool) -> Map<String, Value> {
-        let entries = self.decisions.iter().filter(|d| verbose || d.fate.is_turn());
-        let entries = entries.map(|decision| item(self, decision));
-        let mut object = Map::new();
-        let mut put = |name: &str, value: Value| drop(object.insert(name.into(), value));
-        put("dry_run", self.dry_run.into());
-        put("before", js::totals(self.before));
-        put("after", js::totals(self.after));
-        put("pinned", js::tally(self.pinned));
-        put("writing", js::tally(self.writing));
-        put("removed", self.removed.into());
-        put("freed_bytes", self.freed_bytes.into());
-        put("failed", self.failed.into());
-        put("entries", entries.collect());
-        if let Some(limits) = self.limits {
-            put(
-                "limits",
-                json!({
-                    "max_size": limits.max_size,
-                    "max_entries": limits.max_entries,
-                    "min_free": limits.min_free,
-                    "older_than_seconds": limits.older_than.map(|age| age.as_secs()),
-                }),
-            );
-            put("unmet", self.unmet.iter().copied().map(Unmet::code).collect());
-            put("target_met", self.unmet.is_empty().into());
-        }
-        object
+    fn json(&self, verbose: bool) -> impl Serialize {
+        json::Removing::new(self, verbose)
     }
 
     fn human(&self, out: &mut dyn Write, _: &Screen<'_>) -> io::Result<()> {
@@ -86,24 +60,6 @@ pub fn line(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Opti
 /// Whether the user asked for it to go, and it stays.
 fn is_left(outcome: &Outcome, decision: &Decision) -> bool {
     outcome.kind == Kind::Invalidate && matches!(decision.fate, Fate::Kept(_))
-}
-
-fn item(outcome: &Outcome, decision: &Decision) -> Value {
-    let entry = decision.entry.as_ref();
-    let mut object = json!({
-        "key": decision.key.to_string(),
-        "action": account::action(outcome, &decision.fate),
-        "reason": account::reason(&decision.fate),
-        "state": entry.map(|entry| entry.state.code()),
-        "bytes": entry.map(|entry| entry.bytes),
-        "allocated_bytes": entry.map(|entry| entry.allocated_bytes),
-        "last_used": js::time(entry.map(|entry| entry.last_used)),
-        "age_seconds": entry.map(|entry| age(outcome.now, entry.last_used).as_secs()),
-    });
-    if decision.fate.protection() == Some(Protection::Pinned) {
-        object["holders"] = entry.map_or(json!([]), js::holders);
-    }
-    object
 }
 
 /// What became of an entry, on one line that says all by itself, as a journal needs:

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hls_cache::Escaped;
 use hls_cache::cache::events::HitRate;
@@ -14,12 +14,12 @@ use hls_cache::plan::{Protection, Shield, Totals, is_hopeless, is_perhaps_watche
 use hls_cache::root::Space;
 use hls_cache::stats::Stats;
 use hls_cache::units::{age, human_size};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::draw::{Align, Cell, Table, gauge, list_some};
 use super::histogram::Histogram;
 use super::terminal::Colour;
-use super::{ErrorLine, Report, Screen, human_span, json as js, notice};
+use super::{ErrorLine, Report, Screen, account, human_span, json, notice};
 use crate::cli::args::Sort;
 
 /// The cache, and what of it is asked for.
@@ -65,44 +65,8 @@ impl Report for StatsReport {
         None
     }
 
-    fn json(&self, _: bool) -> Map<String, Value> {
-        let stats = &self.stats;
-        let mut object = Map::new();
-        let mut put = |name: &str, value: Value| drop(object.insert(name.into(), value));
-        put("entries", stats.totals.entries.into());
-        put("sealed", stats.sealed.entries.into());
-        put("partial", stats.partial.entries.into());
-        put("files", stats.files.into());
-        put("bytes", stats.totals.bytes.into());
-        put("allocated_bytes", stats.totals.allocated_bytes.into());
-        put("pinned", js::tally(stats.pinned));
-        put("writing", js::tally(stats.writing));
-        put("limit_bytes", self.limit.into());
-        put("trash", js::tally(stats.trash));
-        put("foreign", stats.foreign.len().into());
-        put("oldest_used", js::time(stats.oldest_used()));
-        put("newest_used", js::time(stats.newest_used()));
-        let all = stats.events.all;
-        put("hits", all.map(|rate| rate.hits).into());
-        put("misses", all.map(|rate| rate.misses).into());
-        put("hit_rate_percent", all.and_then(HitRate::percent).into());
-        let recent = stats.events.last_24h;
-        put(
-            "last_24h",
-            json!({
-                "hits": recent.map(|rate| rate.hits),
-                "misses": recent.map(|rate| rate.misses),
-                "hit_rate_percent": recent.and_then(HitRate::percent),
-            }),
-        );
-        put("events_skipped", stats.events.skipped.into());
-        if let Some(histogram) = &self.histogram {
-            put("histogram", histogram.json());
-        }
-        if self.list {
-            put("list", stats.entries.iter().map(list_item).collect());
-        }
-        object
+    fn json(&self, _: bool) -> impl Serialize {
+        json::Stats::new(self)
     }
 
     /// The summary comes last: after a long list it is what is still on the screen.
@@ -138,39 +102,27 @@ impl Report for StatsReport {
     }
 }
 
-/// Whether an entry can go, and what keeps it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Hold<'a> {
-    None,
-    /// By these, as far as they are known.
-    InUse(&'a [Holder]),
-    Writing,
-    /// Its pin could not be asked.
-    Unknown,
-}
-
-impl<'a> Hold<'a> {
-    fn of(entry: &'a Entry, now: SystemTime) -> Self {
-        match (Shield::default().protection(entry, now), &entry.pin) {
-            (Some(Protection::Error), _) => Self::Unknown,
-            (Some(Protection::Pinned), PinState::Held(holders)) => Self::InUse(holders),
-            (Some(Protection::Writing), _) => Self::Writing,
-            _ => Self::None,
+/// What keeps the entry, for a column so wide; nothing is made up about who it is.
+fn describe_protection(entry: &Entry, now: SystemTime, width: Option<usize>) -> String {
+    match (Shield::default().protection(entry, now), &entry.pin) {
+        (Some(Protection::Pinned), PinState::Held(holders)) if !holders.is_empty() => {
+            let by = "used by ";
+            let width = width.map(|width| width.saturating_sub(by.len()));
+            by.to_owned() + &list_some(holders.iter(), width)
         }
-    }
-
-    /// In words, for a column so wide; nothing is made up about who it is.
-    fn describe(self, width: Option<usize>) -> String {
-        match self {
-            Self::None => String::new(),
-            Self::InUse([]) => "pinned".into(),
-            Self::InUse(holders) => {
-                let by = "pinned by ";
-                let width = width.map(|width| width.saturating_sub(by.len()));
-                by.to_owned() + &list_some(holders.iter(), width)
-            }
-            Self::Writing => "being encoded".into(),
-            Self::Unknown => "unknown".into(),
+        (Some(Protection::Pinned), _) => "pinned".into(),
+        (Some(Protection::Open), _) => {
+            let within = "open in ";
+            let width = width.map(|width| width.saturating_sub(within.len()));
+            within.to_owned() + &list_some(entry.open_in.iter(), width)
+        }
+        (Some(Protection::Writing), _) => "being encoded".into(),
+        (Some(Protection::Read), _) => {
+            account::read_ago(entry.last_read.map_or(Duration::ZERO, |read| age(now, read)))
+        }
+        (Some(Protection::Error), _) => "unknown".into(),
+        (None | Some(Protection::Mounted | Protection::Recent | Protection::Changed), _) => {
+            String::new()
         }
     }
 }
@@ -196,7 +148,7 @@ fn entry_table(entries: &[Entry], now: SystemTime, screen: &Screen<'_>) -> Table
     }
     table.fill_last(screen.terminal.width, entries, |entry, room| {
         let width = screen.terminal.is_watched.then_some(room);
-        Cell::painted(Colour::Caution, Hold::of(entry, now).describe(width))
+        Cell::painted(Colour::Caution, describe_protection(entry, now, width))
     });
     table
 }
@@ -204,10 +156,7 @@ fn entry_table(entries: &[Entry], now: SystemTime, screen: &Screen<'_>) -> Table
 impl StatsReport {
     /// What is there, what can go, what cannot and why, and what is no entry.
     fn summary_table(&self, screen: &Screen<'_>) -> Table<4> {
-        let (stats, now) = (&self.stats, self.now);
-        let held = |is: &dyn Fn(Hold<'_>) -> bool| {
-            Totals::of(stats.entries.iter().filter(|entry| is(Hold::of(entry, now))))
-        };
+        let stats = &self.stats;
         let mut table = Table::new([
             ("", Align::Left),
             ("entries", Align::Right),
@@ -221,16 +170,19 @@ impl StatsReport {
         table.row(tally("sealed", Colour::Plain, stats.sealed, ""));
         table.row(tally("partial", Colour::Plain, stats.partial, ""));
         table.gap();
-        let can_go = held(&|hold| hold == Hold::None);
-        table.row(tally("evictable", Colour::Good, can_go, self.perhaps_watched(now)));
+        let watched = self.perhaps_watched();
+        table.row(tally("evictable", Colour::Good, stats.evictable, watched));
         let width = screen.terminal.is_watched.then_some(screen.terminal.width);
         let by = self.holders(width.map(|width| width.saturating_sub(NOTE_COLUMN)));
         table.row(tally("pinned", Colour::Caution, stats.pinned, by));
         let lately = "partial, written to within 10m";
         table.row(tally("being encoded", Colour::Caution, stats.writing, lately));
-        let unknown = held(&|hold| hold == Hold::Unknown);
-        if unknown.entries > 0 {
-            table.row(tally("unknown", Colour::Bad, unknown, "see the errors"));
+        if stats.read.entries > 0 {
+            let within = "within 10m, as by a viewer or a backup";
+            table.row(tally("read lately", Colour::Caution, stats.read, within));
+        }
+        if stats.unknown.entries > 0 {
+            table.row(tally("unknown", Colour::Bad, stats.unknown, "see the errors"));
         }
         table.gap();
         table.row(tally(
@@ -255,11 +207,11 @@ impl StatsReport {
     }
 
     /// Those who take no locks cannot be seen.
-    fn perhaps_watched(&self, now: SystemTime) -> String {
-        let unseen =
-            self.stats.entries.iter().filter(|entry| {
-                Hold::of(entry, now) == Hold::None && is_perhaps_watched(entry, now)
-            });
+    fn perhaps_watched(&self) -> String {
+        let (shield, now) = (Shield::default(), self.now);
+        let unseen = self.stats.entries.iter().filter(|entry| {
+            shield.protection(entry, now).is_none() && is_perhaps_watched(entry, now)
+        });
         match unseen.count() {
             0 => String::new(),
             count => format!("{count} used in the last 4h, may be watched"),
@@ -384,22 +336,4 @@ fn count(name: &str, colour: Colour, count: u64, note: impl Into<String>) -> [Ce
 fn percent(part: u64, whole: u64) -> u64 {
     let percent = u128::from(part) * 100 / u128::from(whole.max(1));
     u64::try_from(percent).unwrap_or(u64::MAX)
-}
-
-fn list_item(entry: &Entry) -> Value {
-    json!({
-        "key": entry.key.to_string(),
-        "state": entry.state.code(),
-        "bytes": entry.bytes,
-        "allocated_bytes": entry.allocated_bytes,
-        "files": entry.files,
-        "last_used": js::time(Some(entry.last_used)),
-        "last_written": js::time(Some(entry.last_written)),
-        "pinned": match entry.pin {
-            PinState::Free => Some(false),
-            PinState::Held(_) => Some(true),
-            PinState::Unknown => None,
-        },
-        "holders": js::holders(entry),
-    })
 }

@@ -1,17 +1,16 @@
 //! What `verify` found.
 
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use hls_cache::maintain::{Verdict, Verification};
 use hls_cache::plan::Fate;
 use hls_cache::verify::Health;
 use hls_cache::{Escaped, Fault};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::draw::name_some;
-use super::{ErrorLine, Report, Screen, account, count_entries, json as js, notice};
+use super::{ErrorLine, Report, Screen, account, count_entries, json, notice};
 
 impl Report for Verification {
     fn warnings(&self) -> Vec<String> {
@@ -33,7 +32,7 @@ impl Report for Verification {
         let unhealthy = self.verdicts.iter().filter(|verdict| verdict.health != Health::Healthy);
         let unhealthy: Vec<&Verdict> = unhealthy.collect();
         let count = unhealthy.len();
-        let what = match (damaged(self), count as u64) {
+        let what = match (self.damaged(), count as u64) {
             (damaged, unhealthy) if damaged == unhealthy => "damaged",
             _ => "damaged, unsealed or absent",
         };
@@ -46,21 +45,12 @@ impl Report for Verification {
         (count > 0).then(|| format!("{count} {what} {entries}{removed}: {}", name_some(names)))
     }
 
-    fn json(&self, _: bool) -> Map<String, Value> {
-        let (healthy, damaged) = (healthy(self), damaged(self));
-        let mut object = Map::new();
-        let mut put = |name: &str, value: Value| drop(object.insert(name.into(), value));
-        put("checked", (healthy + damaged).into());
-        put("healthy", healthy.into());
-        put("damaged", damaged.into());
-        put("unsealed", self.unsealed.into());
-        put("removed", self.removed().into());
-        put("entries", self.verdicts.iter().map(verdict).collect());
-        object
+    fn json(&self, _: bool) -> impl Serialize {
+        json::Verified::new(self)
     }
 
     fn human(&self, out: &mut dyn Write, _: &Screen<'_>) -> io::Result<()> {
-        let (healthy, damaged) = (healthy(self), damaged(self));
+        let (healthy, damaged) = (self.healthy(), self.damaged());
         write!(
             out,
             "{} verified: {healthy} healthy, {damaged} damaged",
@@ -76,46 +66,11 @@ impl Report for Verification {
     }
 }
 
-fn healthy(verification: &Verification) -> u64 {
-    verification.count(|verdict| verdict.health == Health::Healthy)
-}
-
-fn damaged(verification: &Verification) -> u64 {
-    verification.count(|verdict| matches!(verdict.health, Health::Damaged(_)))
-}
-
 fn faults(verdict: &Verdict) -> &[Fault] {
     match &verdict.health {
         Health::Damaged(faults) => faults,
         _ => &[],
     }
-}
-
-fn verdict(verdict: &Verdict) -> Value {
-    let faults = faults(verdict).iter().map(|fault| {
-        let mut object = Map::new();
-        object.insert("code".into(), fault.code.code().into());
-        js::text(&mut object, "file", fault.file.as_os_str().as_bytes());
-        object.insert("detail".into(), fault.detail.as_str().into());
-        Value::Object(object)
-    });
-    let mut object = json!({
-        "key": verdict.key.to_string(),
-        "status": verdict.health.code(),
-        "faults": faults.collect::<Value>(),
-    });
-    if let Some(fate) = &verdict.fate {
-        let (action, reason) = match fate {
-            Fate::Removed(_) => ("removed", None),
-            Fate::Absent => ("absent", None),
-            Fate::Kept(reason) => ("kept", Some(reason.code())),
-            Fate::Failed(_) => ("failed", Some("error")),
-            Fate::Untouched(_) => ("kept", None),
-        };
-        object["action"] = action.into();
-        object["reason"] = reason.into();
-    }
-    object
 }
 
 /// The line of an entry, of those that have one.

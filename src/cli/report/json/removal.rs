@@ -1,0 +1,79 @@
+//! What `sweep`, `gc-orphans` and `invalidate` print.
+
+use hls_cache::maintain::{Decision, Outcome};
+use hls_cache::plan::Unmet;
+use serde::Serialize;
+
+use super::{Entry, Limits, Totals};
+use crate::cli::report::account;
+
+#[derive(Serialize)]
+pub struct Removing<'a> {
+    dry_run: bool,
+    before: Totals,
+    after: Totals,
+    pinned: Totals,
+    open: Totals,
+    writing: Totals,
+    read: Totals,
+    removed: u64,
+    freed_bytes: u64,
+    failed: u64,
+    entries: Vec<Decided<'a>>,
+    #[serde(flatten)]
+    sweep: Option<Sweep>,
+}
+
+#[derive(Serialize)]
+struct Decided<'a> {
+    #[serde(flatten)]
+    entry: Entry<'a>,
+    action: &'static str,
+    reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Sweep {
+    limits: Limits,
+    unmet: Vec<&'static str>,
+    target_met: bool,
+}
+
+impl<'a> Removing<'a> {
+    /// `verbose` lists what nothing happened to, too.
+    pub fn new(outcome: &'a Outcome, verbose: bool) -> Self {
+        let listed = outcome.decisions.iter().filter(|d| verbose || d.fate.is_turn());
+        Self {
+            dry_run: outcome.dry_run,
+            before: outcome.before.into(),
+            after: outcome.after.into(),
+            pinned: outcome.pinned.into(),
+            open: outcome.open.into(),
+            writing: outcome.writing.into(),
+            read: outcome.read.into(),
+            removed: outcome.removed,
+            freed_bytes: outcome.freed_bytes,
+            failed: outcome.failed,
+            entries: listed.map(|decision| Decided::new(outcome, decision)).collect(),
+            sweep: outcome.limits.map(|limits| Sweep {
+                limits: limits.into(),
+                unmet: outcome.unmet.iter().copied().map(Unmet::code).collect(),
+                target_met: outcome.unmet.is_empty(),
+            }),
+        }
+    }
+}
+
+impl<'a> Decided<'a> {
+    fn new(outcome: &Outcome, decision: &'a Decision) -> Self {
+        let Decision { key, entry, fate } = decision;
+        // What was found when it was its turn, then what was found before.
+        let found = entry.as_ref().and_then(|entry| outcome.shield.protection(entry, outcome.now));
+        let uses = [fate.protection(), found];
+        Self {
+            entry: Entry::new(*key, entry.as_ref(), uses, outcome.now),
+            action: account::action(outcome, fate),
+            reason: account::reason(fate),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What `stats` prints.
+
+use std::borrow::Cow;
+use std::ffi::CString;
+
+use hls_cache::cache;
+use hls_cache::cache::events::{HitRate, SweepEvent};
+use hls_cache::plan::Shield;
+use hls_cache::root::Space;
+use hls_cache::units::{instant, rfc3339};
+use serde::Serialize;
+
+use super::{Entry, Limits, Totals, hex_unless_utf8};
+use crate::cli::report::histogram;
+use crate::cli::report::stats::StatsReport;
+
+#[derive(Serialize)]
+pub struct Stats<'a> {
+    total: TotalsAndFiles,
+    sealed: Totals,
+    partial: Totals,
+    evictable: Totals,
+    pinned: Totals,
+    open: Totals,
+    writing: Totals,
+    read: Totals,
+    abandoned: Totals,
+    trash: Totals,
+    foreign: Foreign<'a>,
+    disk: Option<Disk>,
+    limit_bytes: Option<u64>,
+    last_sweep: Option<LastSweep>,
+    oldest_used: Option<String>,
+    newest_used: Option<String>,
+    #[serde(flatten)]
+    all: Requests,
+    last_24h: Requests,
+    events_skipped: u64,
+    atime: &'static str,
+    processes: Processes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    histogram: Option<Histogram>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<Vec<Entry<'a>>>,
+}
+
+#[derive(Serialize)]
+struct Processes {
+    seen: u64,
+    unreadable: u64,
+}
+
+#[derive(Serialize)]
+struct TotalsAndFiles {
+    #[serde(flatten)]
+    totals: Totals,
+    files: u64,
+}
+
+#[derive(Serialize)]
+struct Foreign<'a> {
+    count: usize,
+    names: Vec<Cow<'a, str>>,
+    /// In the order of `names`; null for one that is UTF-8, and absent where all are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names_hex: Option<Vec<Option<String>>>,
+}
+
+#[derive(Serialize)]
+struct Disk {
+    total_bytes: u64,
+    free_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct LastSweep {
+    time: String,
+    limits: Limits,
+    removed: Option<u64>,
+    freed_bytes: Option<u64>,
+    left_bytes: Option<u64>,
+    exit: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Requests {
+    hits: Option<u64>,
+    misses: Option<u64>,
+    hit_rate_percent: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Histogram {
+    last_used: Vec<AgeBucket>,
+    size: Vec<SizeBucket>,
+}
+
+#[derive(Serialize)]
+struct AgeBucket {
+    under_seconds: Option<u64>,
+    #[serde(flatten)]
+    totals: Totals,
+}
+
+#[derive(Serialize)]
+struct SizeBucket {
+    under_bytes: Option<u64>,
+    #[serde(flatten)]
+    totals: Totals,
+}
+
+impl<'a> Stats<'a> {
+    pub fn new(report: &'a StatsReport) -> Self {
+        let (stats, now) = (&report.stats, report.now);
+        let entry = |entry: &'a cache::Entry| {
+            let uses = [Shield::default().protection(entry, now)];
+            Entry::new(entry.key, Some(entry), uses, now)
+        };
+        Self {
+            total: TotalsAndFiles { totals: stats.totals.into(), files: stats.files },
+            sealed: stats.sealed.into(),
+            partial: stats.partial.into(),
+            evictable: stats.evictable.into(),
+            pinned: stats.pinned.into(),
+            open: stats.open.into(),
+            writing: stats.writing.into(),
+            read: stats.read.into(),
+            abandoned: stats.abandoned.into(),
+            trash: stats.trash.into(),
+            foreign: Foreign::new(&stats.foreign),
+            disk: stats.space.map(|Space { total, available, .. }| Disk {
+                total_bytes: total,
+                free_bytes: available,
+            }),
+            limit_bytes: report.limit,
+            last_sweep: stats.events.last_sweep.map(LastSweep::from),
+            oldest_used: stats.oldest_used().map(rfc3339),
+            newest_used: stats.newest_used().map(rfc3339),
+            all: stats.events.all.into(),
+            last_24h: stats.events.last_24h.into(),
+            events_skipped: stats.events.skipped,
+            atime: stats.atime.code(),
+            processes: Processes {
+                seen: stats.processes.seen,
+                unreadable: stats.processes.unreadable,
+            },
+            histogram: report.histogram.as_ref().map(Histogram::from),
+            entries: report.list.then(|| stats.entries.iter().map(entry).collect()),
+        }
+    }
+}
+
+impl<'a> Foreign<'a> {
+    fn new(foreign: &'a [CString]) -> Self {
+        /// Enough to see what they are; a root that is no cache may have a million.
+        const NAMED: usize = 10;
+        let named = || foreign.iter().take(NAMED).map(|name| name.to_bytes());
+        let hex: Vec<Option<String>> = named().map(hex_unless_utf8).collect();
+        Self {
+            count: foreign.len(),
+            names: named().map(String::from_utf8_lossy).collect(),
+            names_hex: hex.iter().any(Option::is_some).then_some(hex),
+        }
+    }
+}
+
+impl From<SweepEvent> for LastSweep {
+    fn from(event: SweepEvent) -> Self {
+        Self {
+            time: rfc3339(instant(event.time, 0)),
+            limits: event.into(),
+            removed: event.removed,
+            freed_bytes: event.freed,
+            left_bytes: event.left,
+            exit: event.exit,
+        }
+    }
+}
+
+impl From<Option<HitRate>> for Requests {
+    fn from(rate: Option<HitRate>) -> Self {
+        Self {
+            hits: rate.map(|rate| rate.hits),
+            misses: rate.map(|rate| rate.misses),
+            hit_rate_percent: rate.and_then(HitRate::percent),
+        }
+    }
+}
+
+impl From<&histogram::Histogram> for Histogram {
+    fn from(histogram: &histogram::Histogram) -> Self {
+        let by_age = histogram
+            .used
+            .iter()
+            .map(|bucket| AgeBucket { under_seconds: bucket.under, totals: bucket.totals.into() });
+        let by_size = histogram
+            .sizes
+            .iter()
+            .map(|bucket| SizeBucket { under_bytes: bucket.under, totals: bucket.totals.into() });
+        Self { last_used: by_age.collect(), size: by_size.collect() }
+    }
+}

@@ -1,0 +1,75 @@
+//! What `verify` prints.
+
+use hls_cache::Fault;
+use std::borrow::Cow;
+
+use hls_cache::maintain::{Verdict, Verification};
+use hls_cache::verify::Health;
+use serde::Serialize;
+
+use crate::cli::report::account;
+
+#[derive(Serialize)]
+pub struct Verified<'a> {
+    checked: u64,
+    healthy: u64,
+    damaged: u64,
+    unsealed: u64,
+    removed: u64,
+    entries: Vec<Judged<'a>>,
+}
+
+#[derive(Serialize)]
+struct Judged<'a> {
+    key: String,
+    /// Null: no media library is asked for it.
+    source: (),
+    status: &'static str,
+    faults: Vec<Found<'a>>,
+    action: Option<&'static str>,
+    reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Found<'a> {
+    code: &'static str,
+    /// Made of numbers and the layout's words, so that it is always UTF-8.
+    file: Cow<'a, str>,
+    detail: &'a str,
+}
+
+impl<'a> Verified<'a> {
+    pub fn new(verification: &'a Verification) -> Self {
+        let (healthy, damaged) = (verification.healthy(), verification.damaged());
+        Self {
+            checked: healthy + damaged,
+            healthy,
+            damaged,
+            unsealed: verification.unsealed,
+            removed: verification.removed(),
+            entries: verification.verdicts.iter().map(Judged::new).collect(),
+        }
+    }
+}
+
+impl<'a> Judged<'a> {
+    fn new(verdict: &'a Verdict) -> Self {
+        let faults: &[Fault] = match &verdict.health {
+            Health::Damaged(faults) => faults,
+            _ => &[],
+        };
+        let found = faults.iter().map(|fault| Found {
+            code: fault.code.code(),
+            file: fault.file.to_string_lossy(),
+            detail: &fault.detail,
+        });
+        Self {
+            key: verdict.key.to_string(),
+            source: (),
+            status: verdict.health.code(),
+            faults: found.collect(),
+            action: verdict.fate.as_ref().map(account::code),
+            reason: verdict.fate.as_ref().and_then(account::reason),
+        }
+    }
+}
