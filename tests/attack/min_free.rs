@@ -56,7 +56,7 @@ fn a_snapshot_that_holds_everything_ends_eviction_after_one_entry() {
     for round in 1..=2 {
         let run = disk.sweep(&["--min-free", "95%", "--min-budget", "0"]).code(3);
         assert_eq!(disk.left(), 8 - round, "{run}");
-        let run = run.complains_of("less than half of what was evicted came back");
+        let run = run.complains_of("less than half of the evicted space became free");
         assert_eq!(decisions(&run.json(), "removed").len(), 1);
     }
     disk.end();
@@ -73,7 +73,7 @@ fn hard_links_that_hold_everything_end_eviction_after_one_entry() {
     }
     let run = disk.sweep(&["--min-free", "40M", "--min-budget", "0"]).code(3).removed(["a"]);
     assert_eq!(disk.left(), 7, "{run}");
-    let run = run.complains_of("less than half of what was evicted came back");
+    let run = run.complains_of("less than half of the evicted space became free");
     // What was needed, what came back, and what else could go.
     run.complains_of("needed ")
         .complains_of("freed 1 KiB")
