@@ -1,5 +1,5 @@
 // Command go-daemon serves films as HLS, encodes them with ffmpeg on their first play and keeps the
-// segments in a cache that hls-cache maintains. It is an example: it asks nobody for a password.
+// segments in a cache that hls-cache maintains. It is an example: it has no authentication.
 //
 //	go run . -root /srv/hls -media /srv/films
 //	mpv 'http://127.0.0.1:8321/play?source=alien.mkv&quality=720p'
@@ -35,8 +35,8 @@ import (
 
 const (
 	segmentSeconds = 4
-	// Less than this at the end of a film is no segment of its own: ffmpeg cuts where a picture starts,
-	// and sound often goes on a little longer than the pictures.
+	// A rest shorter than this at the end of a film gets no segment of its own: ffmpeg cuts where a picture
+	// starts, and sound often lasts a little longer than the pictures.
 	tail = 0.2
 	// How long a player waits for a segment that is being encoded.
 	segmentPatience = time.Minute
@@ -50,16 +50,16 @@ var (
 func main() {
 	root := flag.String("root", "", "keep segments in `DIR`")
 	media := flag.String("media", "", "serve the films in `DIR`")
-	listen := flag.String("listen", "127.0.0.1:8321", "listen on `ADDRESS`; whoever reaches it may watch")
+	listen := flag.String("listen", "127.0.0.1:8321", "listen on `ADDRESS`; everybody who can reach it can watch")
 	sizeGB := flag.Int("size-gb", 50, "sweep the cache down to `N` GiB")
 	every := flag.Duration("sweep-every", time.Hour, "run hls-cache sweep every `DUR`")
-	idle := flag.Duration("idle", 10*time.Minute, "end a session that asks for nothing for `DUR`")
+	idle := flag.Duration("idle", 10*time.Minute, "end a session without requests for `DUR`")
 	flag.Parse()
 	if *root == "" || *media == "" || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	// So that a file size limit is an error of the write, and not the end of the daemon.
+	// Make a file size limit fail the write instead of killing the daemon.
 	signal.Ignore(syscall.SIGXFSZ)
 	cache, err := hlscache.NewHLSCache(*root, *sizeGB)
 	if err != nil {
@@ -84,7 +84,7 @@ func main() {
 	}
 }
 
-// daemon is the sessions, and what they are made from.
+// daemon holds the sessions, and what it needs to start one.
 type daemon struct {
 	http.ServeMux
 	cache *hlscache.HLSCache
@@ -152,7 +152,7 @@ func (d *daemon) open(source, quality string, audio int) (s *session, err error)
 		s.dir, s.hit = s.cache.DirFor(s.key), true
 		s.cache.RecordHit()
 		if err := s.cache.Touch(s.key); err != nil {
-			log.Print(err) // it is evicted a little early
+			log.Print(err) // the entry keeps its old time, and is evicted earlier
 		}
 		close(s.encoded)
 		return s, nil
@@ -162,14 +162,14 @@ func (d *daemon) open(source, quality string, audio int) (s *session, err error)
 		s.dir = s.cache.DirFor(s.key)
 		s.cache.RecordMiss()
 	} else {
-		// Somebody else encodes it, or it is being removed.
+		// Another process encodes or removes the entry.
 		s.key = ""
 		s.cache.RecordMiss()
 		if s.dir, err = os.MkdirTemp("", "go-daemon-"); err != nil {
 			return nil, err
 		}
 	}
-	// What an encode that died has left. Nobody reads it: it was never sealed.
+	// Delete the leftover of an encode that died. Nobody reads it: it was never sealed.
 	if err := os.RemoveAll(filepath.Join(s.dir, "video")); err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func (d *daemon) open(source, quality string, audio int) (s *session, err error)
 	return s, s.encode(source, quality, audio)
 }
 
-// fail ends a session that could not be started.
+// fail ends a session that could not start.
 func (s *session) fail() {
 	if s.key == "" {
 		_ = os.RemoveAll(s.dir)
@@ -192,7 +192,7 @@ func (s *session) fail() {
 	}
 }
 
-// close ends a session, and seals what it has encoded.
+// close ends a session, and seals its entry if the encode is complete.
 func (s *session) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -289,7 +289,7 @@ func duration(source string) (float64, error) {
 		"-of", "csv=p=0", "file:"+source).Output()
 	seconds, notANumber := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
 	if err != nil || notANumber != nil || seconds <= 0 {
-		return 0, fmt.Errorf("%s is not a film that ffprobe knows the length of", source)
+		return 0, fmt.Errorf("ffprobe cannot tell the length of %s: name a film", source)
 	}
 	return seconds, nil
 }
@@ -307,15 +307,15 @@ func (s *session) encode(source, quality string, audio int) error {
 		"-force_key_frames", fmt.Sprintf("expr:gte(t,n_forced*%d)", segmentSeconds),
 		"-f", "hls", "-hls_time", strconv.Itoa(segmentSeconds), "-hls_list_size", "0",
 		"-hls_playlist_type", "vod", "-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", "init.mp4",
-		// A segment gets its name when it is whole.
+		// ffmpeg renames a segment to its name when it is whole.
 		"-hls_flags", "independent_segments+temp_file",
 		"-hls_segment_filename", s.path("seg-%d.m4s"), s.path("ffmpeg-0.m3u8"))
 	cmd.Stderr = os.Stderr
-	// An ffmpeg that outlived the daemon would write on without its locks.
+	// An ffmpeg that outlived the daemon would continue to write without its locks.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
-		// The signal comes when the thread ends that started it.
+		// The kernel sends the signal when the thread that started ffmpeg ends.
 		runtime.LockOSThread()
 		err := cmd.Start()
 		started <- err
@@ -343,13 +343,13 @@ func (d *daemon) play(w http.ResponseWriter, r *http.Request) {
 	if text := query.Get("audio"); text != "" {
 		number, err := strconv.Atoi(text)
 		if err != nil {
-			http.Error(w, "audio is the number of a track", http.StatusBadRequest)
+			http.Error(w, "invalid audio: give the number of a track", http.StatusBadRequest)
 			return
 		}
 		audio = number
 	}
 	if name == "" || heights[quality] == 0 {
-		http.Error(w, "source names a film, quality is 360p, 480p, 720p, 1080p or 2160p", http.StatusBadRequest)
+		http.Error(w, "invalid source or quality: name a film, and one of 360p, 480p, 720p, 1080p or 2160p", http.StatusBadRequest)
 		return
 	}
 	// Made absolute first, so that no .. leads out of the media.
@@ -377,7 +377,7 @@ func (d *daemon) serve(w http.ResponseWriter, r *http.Request) {
 	s := d.sessions[id]
 	d.mu.Unlock()
 	if s == nil {
-		http.Error(w, "this session has ended: play it again", http.StatusNotFound)
+		http.Error(w, "this session has ended: start the film again", http.StatusNotFound)
 		return
 	}
 	s.use()

@@ -26,7 +26,7 @@ Env:    HLS_CACHE_MAX_SIZE, HLS_CACHE_MIN_FREE, HLS_CACHE_KEEP_RECENT (sweep)";
 const STATS_EXAMPLES: &str = "\
 Examples:
   hls-cache stats --entries --sort size | head      list the largest entries
-  hls-cache stats --histogram                       choose a value for --older-than
+  hls-cache stats --histogram                       find an --older-than
   hls-cache stats --textfile /var/lib/node_exporter/hls.prom
                                                     from a timer; prints nothing
 
@@ -95,7 +95,7 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Evict least recently used entries down to the limits
     Sweep(SweepArgs),
-    /// Show entries, sizes, use and hit rate of the cache
+    /// Show the entries, sizes, use and hit rate of the cache
     Stats(StatsArgs),
     /// Remove leftovers of encodes that died
     GcOrphans(GcOrphansArgs),

@@ -16,7 +16,7 @@ use clap_mangen::Man;
 use crate::cli::args::Cli;
 
 /// Of the pages, not of the program: it changes when somebody has reviewed them.
-const DATE: &str = "2026-11-22";
+const DATE: &str = "2026-11-24";
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -3,26 +3,27 @@
 //
 // The locks that keep an entry from being removed while it is in use:
 //
-//   - {root}/.{key}.pin: whoever reads or writes the entry holds flock on it shared, and only a
-//     remover takes it exclusive. That the file exists, what is in it and how old it is mean nothing:
-//     the kernel releases the lock of a process that dies.
-//   - {root}/.{key}.write: whoever writes the entry holds it exclusive.
-//   - After locking, every party looks at the entry again and acts only on what it sees then.
-//   - An entry leaves its name by one rename to a sibling, .trash.{key}.{random}, so no reader ever
-//     sees half an entry, and .complete under a live name means whole after any crash.
+//   - {root}/.{key}.pin: readers and the writer of the entry hold flock on it shared, and only a
+//     remover takes it exclusive. Existence, content and age of the file mean nothing: the kernel
+//     releases the lock of a process that dies.
+//   - {root}/.{key}.write: the writer of the entry holds it exclusive.
+//   - After locking, every party examines the entry again and acts only on what it finds then.
+//   - The holder of the exclusive pin removes the entry by one rename to a sibling,
+//     .trash.{key}.{random}. So no reader ever sees half an entry, and an entry in which .complete
+//     exists under the entry's own name is whole, after any crash.
 //   - Lockfiles are never unlinked, read or written.
 //
-// The callers' order, which is safe as it is:
+// Callers use the methods in this order:
 //
 //	hit     HasComplete, VerifyComplete (false: Invalidate, a miss), Pin, RecordHit, Touch … Unpin
 //	miss    TryAcquireWriter, Pin, RecordMiss, mkdir, ffmpeg … MarkComplete, ReleaseWriter, Unpin
 //	error   Unpin, ReleaseWriter, Invalidate, in any order
 //
-// The callers look before they pin. So HasComplete that answers true is itself a use of the entry,
-// until Pin takes it over or hlsLookLasts is over; and the writer is a user from TryAcquireWriter on.
+// Callers check before they pin. So a HasComplete that returns true protects the entry itself, until
+// Pin takes over or hlsLookLasts has passed; the writer is protected from TryAcquireWriter on.
 //
-// All methods may be called from any goroutine. Those that lock wait for a remover up to a second;
-// MarkComplete waits for the disk, and Invalidate for others who have looked and not pinned yet.
+// All methods may be called from any goroutine. Those that lock wait up to a second for a remover;
+// MarkComplete waits for the disk, and Invalidate for callers of HasComplete that have not pinned yet.
 package hlscache
 
 import (
@@ -49,7 +50,7 @@ import (
 )
 
 const (
-	// How long a remover retries a refused lock before it means 'in use': another tool's probe holds
+	// How long a remover retries before it takes a refused lock for 'in use': another tool's probe holds
 	// the lock for microseconds, a viewer for the length of a film.
 	hlsRemoverPatience = 100 * time.Millisecond
 	// How long a reader waits for a remover: a rename takes 60 µs, but a deletion in place (on a full
@@ -59,7 +60,7 @@ const (
 	// HasComplete and Pin even if a disk has to spin up for VerifyComplete, short against a sweep's
 	// interval.
 	hlsLookLasts = 3 * time.Second
-	// Times a lockfile may be unlinked under us before that is an error and not bad luck.
+	// How often somebody may unlink a lockfile while we lock it before lock returns an error.
 	hlsReopens = 64
 	// A smaller budget would evict a film in the middle of its first play.
 	hlsLeastSizeGB = 1
@@ -68,7 +69,7 @@ const (
 	hlsEventsLog   = ".events.log"
 	hlsEncodeStamp = ".encode-stamp"
 
-	// Missing from package syscall, and the same on every architecture that Go has for Linux.
+	// Package syscall lacks these; they have the same values on every Linux architecture of Go.
 	hlsOpenPath = 0x200000  // O_PATH
 	hlsTimeNow  = 1<<30 - 1 // UTIME_NOW
 )
@@ -84,10 +85,10 @@ var (
 	errHLSInUse   = errors.New("in use")
 )
 
-// HLSCache is the cache in one directory, as one process takes part in it.
+// HLSCache is one process's access to the cache in one directory.
 type HLSCache struct {
 	root   string
-	dir    *os.File // the root, opened once: locks and renames happen in the directory we started with
+	dir    *os.File // the root, opened once, so that all locks and renames happen in the same directory
 	sizeGB int
 
 	hits, misses atomic.Uint64
@@ -96,28 +97,28 @@ type HLSCache struct {
 	entries map[string]*hlsEntry // never removed: a hundred bytes for each key that was ever asked for
 }
 
-// hlsEntry is what this process holds of one entry.
+// hlsEntry holds the locks and users of one entry in this process.
 type hlsEntry struct {
 	key string
-	// Held during everything below but syncfs and the deletion of trash, so that this process never
-	// meets a lock of its own on the way.
+	// Held during every operation but syncfs and the deletion of trash, so that this process never runs
+	// into a lock of its own.
 	mu sync.Mutex
-	// The shared lock. It is held for as long as any of the next three needs it.
+	// The shared lock, held while any of the next three fields needs it.
 	pin    *os.File
 	pins   int         // Pin less Unpin
 	looks  []time.Time // when each HasComplete that Pin has not taken over yet ends, oldest first
 	writer *os.File    // the exclusive lock of a writer
-	made   *os.File    // the writer's directory, held since mkdir
-	// The directory that the last user takes with it, because Invalidate came while it was in use. An
-	// Invalidate that waits for looks is the last one itself, and so has the error to return.
+	made   *os.File    // the writer's directory, open since mkdir
+	// The directory that the last user removes, because Invalidate was called while the entry was in use. An
+	// Invalidate that waits for looks is the last user itself, and so returns the error of the removal.
 	doomed       hlsIdentity
 	invalidating int
 }
 
-// hlsIdentity is which directory a name leads to; zero for none.
+// hlsIdentity identifies the directory of a name; zero if there is none.
 type hlsIdentity struct{ dev, ino uint64 }
 
-// HLSCacheKeyOpts is what the key of an entry is computed from.
+// HLSCacheKeyOpts holds the parts from which the key of an entry is computed.
 type HLSCacheKeyOpts struct {
 	Source            string // a path, or with IsID an id (the hash of a torrent)
 	IsID              bool
@@ -127,15 +128,15 @@ type HLSCacheKeyOpts struct {
 	EncodeFingerprint string // every encoder setting that changes the bytes of a segment
 }
 
-// CacheStats is the hits and misses of this process, and what is on the disk.
+// CacheStats holds the hits and misses of this process, and the entries and bytes on the disk.
 type CacheStats struct {
 	Hits, Misses uint64
 	EntryCount   int
 	TotalBytes   int64
 }
 
-// NewHLSCache opens the cache at root, which is created if need be, with a budget in GiB. All who use
-// a cache must see it through the same mount.
+// NewHLSCache opens the cache at root, with a budget in GiB, and creates root if necessary. All parties
+// must use the same mount of the cache.
 func NewHLSCache(root string, sizeGB int) (*HLSCache, error) {
 	if root == "" {
 		return nil, errors.New("no directory given")
@@ -163,13 +164,13 @@ func NewHLSCache(root string, sizeGB int) (*HLSCache, error) {
 
 // ---- Keys
 
-// KeyFor is the key of a file with a quality and an audio track (-1: the default one); empty, and so
-// never cached, if sourcePath is.
+// KeyFor returns the key of a file with a quality and an audio track (-1: the default one). It is empty, and
+// so never cached, if sourcePath is empty.
 func (c *HLSCache) KeyFor(sourcePath, quality string, audioIndex int) string {
 	return hlsHash(sourcePath, false, fmt.Sprintf("|%s|%d", quality, audioIndex))
 }
 
-// Key is the key of a daemon that burns in subtitles and keeps its encoder settings in the key.
+// Key returns the key that a daemon uses if it burns in subtitles and has its encoder settings in the key.
 func (c *HLSCache) Key(o HLSCacheKeyOpts) string {
 	return hlsHash(o.Source, o.IsID, fmt.Sprintf("|%s|%d|%d|%s",
 		o.Quality, o.AudioIndex, o.BurnSubtitleIndex, o.EncodeFingerprint))
@@ -177,7 +178,7 @@ func (c *HLSCache) Key(o HLSCacheKeyOpts) string {
 
 func hlsHash(source string, isID bool, rest string) string {
 	if source == "" {
-		return "" // Abs would make the working directory of it
+		return "" // Abs would turn it into the working directory
 	}
 	if !isID {
 		abs, err := filepath.Abs(source)
@@ -190,10 +191,10 @@ func hlsHash(source string, isID bool, rest string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// DirFor is where the entry is, or would be.
+// DirFor returns the path of the entry, whether or not it exists.
 func (c *HLSCache) DirFor(key string) string { return filepath.Join(c.root, key) }
 
-// entry is nil for what is not a key: no file of such a name belongs to the cache.
+// entry returns nil if key is not a key: no file of such a name belongs to the cache.
 func (c *HLSCache) entry(key string) *hlsEntry {
 	if !hlsKeyPattern.MatchString(key) {
 		return nil
@@ -211,16 +212,16 @@ func (c *HLSCache) entry(key string) *hlsEntry {
 // ---- Hit
 
 // HasComplete reports whether the entry is sealed, and if so keeps it from being removed until Pin, or
-// for hlsLookLasts. It is false, for a play without the cache, where the lock cannot be had in time.
+// for hlsLookLasts. It returns false if it cannot lock the entry in time: then play without the cache.
 func (c *HLSCache) HasComplete(key string) bool {
-	// Without the lock first: a lockfile for every key that is ever asked for would be litter.
+	// Check without the lock first, so that not every key that anybody asks for leaves a lockfile.
 	e := c.entry(key)
 	if e == nil || !c.isSealed(key) {
 		return false
 	}
 	held := c.hold(e)
 	defer c.letGo(e)
-	// Again under the lock: before it, a remover could still take the entry away.
+	// Check again under the lock: before it, a remover could still remove the entry.
 	if !held || e.doomed != (hlsIdentity{}) || !c.isSealed(key) {
 		return false
 	}
@@ -232,9 +233,9 @@ func (c *HLSCache) HasComplete(key string) bool {
 	return true
 }
 
-// VerifyComplete is a quick check of a sealed entry: the init segment and the last one of segmentCount
-// are there and not empty. It answers HasComplete's caller: false ends the protection that this caller
-// got from HasComplete, because it will not pin.
+// VerifyComplete checks quickly that a sealed entry has an init segment and the last of segmentCount segments,
+// and that both are not empty. Call it after HasComplete: false ends the protection that HasComplete
+// gave, because the caller will not pin.
 func (c *HLSCache) VerifyComplete(key string, segmentCount int) bool {
 	files := []string{"init.mp4"}
 	if segmentCount > 0 {
@@ -254,8 +255,8 @@ func (c *HLSCache) VerifyComplete(key string, segmentCount int) bool {
 	return whole
 }
 
-// Pin keeps the entry from being removed until as many Unpin. It never fails after HasComplete or
-// TryAcquireWriter; alone, it waits a second for a remover.
+// Pin keeps the entry from being removed until as many calls of Unpin. After HasComplete or TryAcquireWriter it
+// never fails; otherwise it waits up to a second for a remover.
 func (c *HLSCache) Pin(key string) {
 	e := c.entry(key)
 	if e == nil {
@@ -267,7 +268,7 @@ func (c *HLSCache) Pin(key string) {
 	c.letGo(e)
 }
 
-// Unpin undoes one Pin; harmless on keys that are not pinned.
+// Unpin undoes one Pin. It has no effect on keys that are not pinned.
 func (c *HLSCache) Unpin(key string) {
 	e := c.entry(key)
 	if e == nil {
@@ -289,7 +290,7 @@ func (c *HLSCache) Touch(key string) error {
 		return err
 	}
 	c.logEvent("hit", key)
-	// By the kernel's clock, and both times: that takes no more than the right to write.
+	// Set both times to the kernel's clock, which needs only write permission.
 	now := syscall.Timespec{Nsec: hlsTimeNow}
 	if err := syscall.UtimesNano(c.DirFor(key), []syscall.Timespec{now, now}); err != nil {
 		return &os.PathError{Op: "touch", Path: c.DirFor(key), Err: err}
@@ -299,14 +300,14 @@ func (c *HLSCache) Touch(key string) error {
 
 // ---- Miss
 
-// TryAcquireWriter makes this process the one writer of the entry, whose directory it makes, and logs
-// the miss. False: somebody else writes it or has sealed it meanwhile, so transcode elsewhere.
+// TryAcquireWriter makes this process the only writer of the entry, creates its directory and logs the
+// miss. It returns false if another process writes the entry or has sealed it: then transcode elsewhere.
 func (c *HLSCache) TryAcquireWriter(key string) bool {
 	e := c.entry(key)
 	if e == nil {
 		return false
 	}
-	// The pin is shared before mkdir, so that no remover ever sees the entry unpinned.
+	// Lock the pin shared before mkdir, so that no remover ever finds the entry unpinned.
 	held := c.hold(e)
 	defer c.letGo(e)
 	if !held || e.writer != nil || e.doomed != (hlsIdentity{}) {
@@ -319,7 +320,7 @@ func (c *HLSCache) TryAcquireWriter(key string) bool {
 		}
 		return false
 	}
-	// Only the writer seals, so what is not sealed now stays so.
+	// Only the writer seals, so an entry that is partial now stays partial.
 	if c.isSealed(key) {
 		hlsUnlock(writer)
 		return false
@@ -335,9 +336,9 @@ func (c *HLSCache) TryAcquireWriter(key string) bool {
 	return true
 }
 
-// makeEntry makes the directory, or opens the one that an earlier encode left. The caller's own mkdir
-// finds it there. It is made here so that its descriptor can be held from the start: whatever happens
-// to the name, the marker lands in this directory or nowhere.
+// makeEntry creates the directory, or opens the one that an earlier encode left. The caller's own mkdir
+// finds it there. Its descriptor stays open from the start, so that MarkComplete creates the marker in this
+// directory or not at all, whatever happens to the name.
 func (c *HLSCache) makeEntry(key string) (*os.File, error) {
 	err := hlsRetry(func() error { return syscall.Mkdirat(int(c.dir.Fd()), key, 0o755) })
 	if err != nil && err != syscall.EEXIST {
@@ -346,8 +347,8 @@ func (c *HLSCache) makeEntry(key string) (*os.File, error) {
 	return c.openEntry(key, syscall.O_RDONLY)
 }
 
-// MarkComplete seals the entry, whose files must be written and closed. Everything is on the disk
-// before the marker is: without that, a power cut left a sealed entry with every segment wrong.
+// MarkComplete seals the entry, whose files must be written and closed. It waits until they are on the disk
+// before it creates the marker: otherwise a power cut left a sealed entry with every segment wrong.
 func (c *HLSCache) MarkComplete(key string) error {
 	e := c.entry(key)
 	if e == nil {
@@ -359,7 +360,7 @@ func (c *HLSCache) MarkComplete(key string) error {
 		return fmt.Errorf("cannot seal %s: it is not locked", key)
 	}
 	if e.writer == nil {
-		// Whoever did not ask TryAcquireWriter is the writer for as long as this takes.
+		// A caller without TryAcquireWriter is the writer during this call.
 		writer, err := c.lock("."+key+".write", syscall.LOCK_EX, time.Time{})
 		if err != nil {
 			return fmt.Errorf("cannot seal %s: %w", key, err)
@@ -375,7 +376,7 @@ func (c *HLSCache) MarkComplete(key string) error {
 
 	made := e.made
 	e.mu.Unlock()
-	err := hlsSync(made) // minutes, on a slow disk: others may look meanwhile
+	err := hlsSync(made) // takes minutes on a slow disk; other calls may check the entry meanwhile
 	e.mu.Lock()
 	if err != nil {
 		return &os.PathError{Op: "syncfs", Path: c.DirFor(key), Err: err}
@@ -398,7 +399,7 @@ func (c *HLSCache) MarkComplete(key string) error {
 	return marker.Close()
 }
 
-// ReleaseWriter ends TryAcquireWriter; harmless on keys that this process does not write.
+// ReleaseWriter undoes TryAcquireWriter. It has no effect on keys that this process does not write.
 func (c *HLSCache) ReleaseWriter(key string) {
 	e := c.entry(key)
 	if e == nil {
@@ -406,7 +407,7 @@ func (c *HLSCache) ReleaseWriter(key string) {
 	}
 	e.mu.Lock()
 	if e.writer != nil {
-		// The directory, if nobody wrote anything into it; one that is not empty stays.
+		// Removes the directory if nobody wrote anything into it; rmdir fails on any other.
 		_ = syscall.Rmdir(c.DirFor(key))
 		e.endWriting()
 	}
@@ -421,9 +422,9 @@ func (e *hlsEntry) endWriting() {
 
 // ---- Removal
 
-// Invalidate removes the entry, whatever its state: it is damaged, or its encode failed. What this
-// process itself uses goes with its last user, and until then is no hit for anybody else here. What
-// another process uses stays, which is an error.
+// Invalidate removes the entry, sealed or partial, because it is damaged or its encode failed. If this process
+// itself uses the entry, its last user here removes it; until then it is no hit. If another process
+// uses the entry, Invalidate keeps it and returns an error.
 func (c *HLSCache) Invalidate(key string) error {
 	e := c.entry(key)
 	if e == nil {
@@ -439,7 +440,7 @@ func (c *HLSCache) Invalidate(key string) error {
 		return err
 	}
 	e.doomed = found
-	// From here on HasComplete answers false, so this ends: whoever has looked pins soon, or never.
+	// From here on HasComplete returns false, so this wait ends: earlier callers pin soon, or never.
 	e.invalidating++
 	for e.pins == 0 && e.writer == nil && e.isLookedAt() {
 		e.mu.Unlock()
@@ -450,15 +451,15 @@ func (c *HLSCache) Invalidate(key string) error {
 	return c.settle(e)
 }
 
-// letGo is settle for callers that have nobody to tell.
+// letGo is settle for callers that cannot return an error.
 func (c *HLSCache) letGo(e *hlsEntry) {
 	if err := c.settle(e); err != nil {
 		log.Printf("[hls_cache] %v", err)
 	}
 }
 
-// settle ends what began with e.mu held: it closes the pin if nobody here needs it any more, then
-// removes what Invalidate left to the last user, and releases e.mu.
+// settle is called with e.mu held. It closes the pin if nobody in this process needs it any more, removes the entry
+// that Invalidate left to the last user, and releases e.mu.
 func (c *HLSCache) settle(e *hlsEntry) error {
 	if e.isUsed() {
 		e.mu.Unlock()
@@ -474,7 +475,7 @@ func (c *HLSCache) settle(e *hlsEntry) error {
 	e.unpin()
 	e.mu.Unlock()
 	if trash != "" {
-		// Anybody may delete trash at any time; what stays of it is the next sweep's.
+		// Anybody may delete trash at any time; the next sweep deletes the rest of it.
 		if failed := os.RemoveAll(filepath.Join(c.root, trash)); failed != nil && err == nil {
 			err = fmt.Errorf("%s is removed, but not deleted: %w", e.key, failed)
 		}
@@ -482,21 +483,21 @@ func (c *HLSCache) settle(e *hlsEntry) error {
 	return err
 }
 
-// remove takes the entry from its name, under the exclusive lock; what is returned may be deleted
-// without it.
+// remove renames the entry to the trash, under the exclusive lock, and returns the name of the trash,
+// which may be deleted without a lock.
 func (c *HLSCache) remove(e *hlsEntry, doomed hlsIdentity) (trash string, err error) {
 	failed := func(err error) (string, error) {
 		return "", fmt.Errorf("cannot remove %s: %w", e.key, err)
 	}
-	// The writer's lock first, so that nobody writes into what is about to go.
+	// Take the writer's lock first, so that nobody writes into the entry during its removal.
 	writer, err := c.lock("."+e.key+".write", syscall.LOCK_EX, time.Now().Add(hlsRemoverPatience))
 	if err != nil {
 		return failed(err)
 	}
 	defer hlsUnlock(writer)
-	// Closed, not upgraded: a failed upgrade would lose it all the same.
+	// Close the shared lock instead of upgrading it: a failed upgrade would lose it too.
 	e.unpin()
-	// Failing to lock means 'do not remove', on a full disk too: there, the next sweep knows what to do.
+	// A remover that cannot lock does not remove, on a full disk either: there, the next sweep removes the entry.
 	exclusive, err := c.lock("."+e.key+".pin", syscall.LOCK_EX, time.Now().Add(hlsRemoverPatience))
 	if err != nil {
 		return failed(err)
@@ -532,7 +533,7 @@ func (c *HLSCache) remove(e *hlsEntry, doomed hlsIdentity) (trash string, err er
 		return failed(err)
 	}
 	if inPlace {
-		// Under the lock, and the marker first: nobody may take for whole what goes piece by piece.
+		// Delete under the lock, and the marker first, so that nobody takes a half-deleted entry for whole.
 		err = os.RemoveAll(filepath.Join(c.root, e.key, hlsComplete))
 		if err == nil {
 			err = os.RemoveAll(c.DirFor(e.key))
@@ -544,9 +545,9 @@ func (c *HLSCache) remove(e *hlsEntry, doomed hlsIdentity) (trash string, err er
 	return trash, nil
 }
 
-// checkNoMounts fails if anything is mounted on or under the entry, whose deletion would go on in
-// there. Places in the file system are compared, not paths: the mount may have been made through
-// another mount of it.
+// checkNoMounts fails if anything is mounted on or under the entry, because deleting the entry would delete files on
+// that mount. It compares places in the file system, not paths: the mount may have been made through
+// another mount of the file system.
 func (c *HLSCache) checkNoMounts(key string) error {
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -592,7 +593,7 @@ func (e *hlsEntry) isUsed() bool {
 	return e.pins > 0 || e.writer != nil || e.invalidating > 0 || e.isLookedAt()
 }
 
-// isLookedAt reports whether somebody has looked and may be about to pin.
+// isLookedAt reports whether a caller of HasComplete may be about to pin.
 func (e *hlsEntry) isLookedAt() bool {
 	for len(e.looks) > 0 && !e.looks[0].After(time.Now()) {
 		e.looks = e.looks[1:]
@@ -600,17 +601,17 @@ func (e *hlsEntry) isLookedAt() bool {
 	return len(e.looks) > 0
 }
 
-// endLook takes back the oldest look: whoever looked pins now, or has decided not to.
+// endLook ends the oldest look: its caller pins now, or has decided not to.
 func (e *hlsEntry) endLook() {
 	if len(e.looks) > 0 {
 		e.looks = e.looks[1:]
 	}
 }
 
-// hold makes sure that this process has the entry locked shared, and returns with e.mu held. False if
-// it cannot be had, because a remover had it for hlsReaderPatience or otherwise.
+// hold makes sure that this process has the entry locked shared, and returns with e.mu held. It returns false if
+// it cannot lock, for instance because a remover held the lock for hlsReaderPatience.
 func (c *HLSCache) hold(e *hlsEntry) bool {
-	// From before e.mu: who queues behind others of this process waits no longer than they.
+	// Count from before e.mu, so that a call that queues for e.mu waits no longer than the others.
 	deadline := time.Now().Add(hlsReaderPatience)
 	e.mu.Lock()
 	if e.pin == nil {
@@ -631,8 +632,8 @@ func (e *hlsEntry) unpin() {
 	}
 }
 
-// lock opens and locks a lockfile, which is created if need be. A refused lock is tried again until the
-// deadline, since flock has no time limit of its own; then it is errHLSInUse.
+// lock opens and locks a lockfile, and creates it if necessary. It retries a refused lock until the deadline,
+// because flock has no timeout of its own, and then returns errHLSInUse.
 func (c *HLSCache) lock(name string, how int, deadline time.Time) (*os.File, error) {
 	for reopened := 0; reopened < hlsReopens; reopened++ {
 		file, err := c.openLockfile(name)
@@ -660,7 +661,7 @@ func (c *HLSCache) lock(name string, how int, deadline time.Time) (*os.File, err
 		if stat.Nlink > 0 {
 			return file, nil
 		}
-		// Somebody unlinked it before we had the lock: the others lock another file of this name.
+		// Somebody unlinked the file before we locked it: the other parties lock a new file of this name.
 		file.Close()
 	}
 	return nil, &os.PathError{Op: "lock", Path: filepath.Join(c.root, name), Err: syscall.ESTALE}
@@ -698,9 +699,9 @@ func (c *HLSCache) openLockfile(name string) (*os.File, error) {
 	return nil, &os.PathError{Op: "open", Path: filepath.Join(c.root, name), Err: syscall.ESTALE}
 }
 
-// create makes a file for everybody who uses the cache: with the root's mode whatever the umask, and if
-// root makes it, with the root directory's owner. A file that is there already keeps its owner and mode:
-// a hard link planted here would hand over any file.
+// create creates a file for all users of the cache: with the root directory's mode whatever the umask, and, if this
+// process is root, with the root directory's owner. A file that exists already keeps its owner and mode:
+// otherwise a planted hard link would hand over any file.
 func (c *HLSCache) create(name string) (*os.File, error) {
 	var root syscall.Stat_t
 	if err := syscall.Fstat(int(c.dir.Fd()), &root); err != nil {
@@ -711,7 +712,7 @@ func (c *HLSCache) create(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Failing is no error: a file system that keeps no owners and modes has none to get wrong.
+	// A failure is no error: a file system without owners and modes has none to get wrong.
 	_ = syscall.Fchmod(int(file.Fd()), mode)
 	if os.Geteuid() == 0 {
 		_ = syscall.Fchown(int(file.Fd()), int(root.Uid), int(root.Gid))
@@ -736,7 +737,7 @@ func (c *HLSCache) isSealed(key string) bool {
 	return true
 }
 
-// identify finds out which directory has the name of the entry.
+// identify returns the identity of the directory with the entry's name.
 func (c *HLSCache) identify(key string) (hlsIdentity, error) {
 	dir, err := c.openEntry(key, hlsOpenPath)
 	if err != nil {
@@ -758,7 +759,7 @@ func (c *HLSCache) openEntry(key string, flags int) (*os.File, error) {
 	return hlsOpenAt(c.dir, key, flags|syscall.O_DIRECTORY, 0)
 }
 
-// hlsOpenAt opens a name in a directory, and never what a symlink of that name leads to.
+// hlsOpenAt opens a name in a directory, and does not follow a symlink.
 func hlsOpenAt(dir *os.File, name string, flags int, mode uint32) (*os.File, error) {
 	path := filepath.Join(dir.Name(), name)
 	flags |= syscall.O_NOFOLLOW | syscall.O_CLOEXEC
@@ -777,7 +778,7 @@ func hlsOpenAt(dir *os.File, name string, flags int, mode uint32) (*os.File, err
 func hlsSync(file *os.File) error {
 	number, known := hlsSyncfs[runtime.GOARCH]
 	if !known {
-		syscall.Sync() // all file systems, which is more than need be
+		syscall.Sync() // syncs all file systems, which is more than necessary
 		return nil
 	}
 	raw, err := file.SyscallConn()
@@ -805,14 +806,14 @@ func hlsRetry(call func() error) error {
 
 // ---- Events and numbers
 
-// RecordHit counts a hit of this process; Touch logs it, since this has no key.
+// RecordHit counts a hit of this process. Touch logs the hit, because RecordHit knows no key.
 func (c *HLSCache) RecordHit() { c.hits.Add(1) }
 
 // RecordMiss counts a miss of this process; TryAcquireWriter logs it.
 func (c *HLSCache) RecordMiss() { c.misses.Add(1) }
 
-// logEvent appends to the log from which hls-cache computes the hit rate. A log that cannot be written
-// to fails nobody.
+// logEvent appends to the log from which hls-cache computes the hit rate. A failure to write is printed, and fails
+// no call.
 func (c *HLSCache) logEvent(event, key string) {
 	if err := c.appendEvent(fmt.Sprintf("%d %s %s\n", time.Now().Unix(), event, key)); err != nil {
 		log.Printf("[hls_cache] cannot log a %s: %v", event, err)
@@ -841,7 +842,7 @@ func (c *HLSCache) appendEvent(line string) error {
 	if err := syscall.Fstat(int(file.Fd()), &stat); err != nil {
 		return err
 	}
-	// One name: a hard link planted here would have us write into somebody else's file.
+	// Accept only a file with one name: otherwise a planted hard link would make us write into another file.
 	if stat.Mode&syscall.S_IFMT != syscall.S_IFREG || stat.Nlink != 1 {
 		return fmt.Errorf("%s is not a regular file with one name", file.Name())
 	}
@@ -852,12 +853,12 @@ func (c *HLSCache) appendEvent(line string) error {
 	if last[0] != '\n' {
 		line = "\n" + line // a full disk cut the last line short
 	}
-	// One write: of two, another process's line could come between.
+	// Write once: another process's line could come between two writes.
 	_, err = syscall.Write(int(file.Fd()), []byte(line))
 	return err
 }
 
-// Stats counts the entries and the bytes in them, which takes a look at every segment.
+// Stats counts the entries and their bytes. It stats every segment.
 func (c *HLSCache) Stats() CacheStats {
 	stats := CacheStats{Hits: c.hits.Load(), Misses: c.misses.Load()}
 	keys, err := c.keys()
@@ -866,7 +867,7 @@ func (c *HLSCache) Stats() CacheStats {
 	}
 	for _, key := range keys {
 		stats.EntryCount++
-		// What vanishes meanwhile, or cannot be read, is not counted.
+		// Files that vanish meanwhile or cannot be read are not counted.
 		_ = filepath.WalkDir(c.DirFor(key), func(_ string, d fs.DirEntry, err error) error {
 			if err == nil && !d.IsDir() {
 				if info, err := d.Info(); err == nil {
@@ -893,8 +894,8 @@ func (c *HLSCache) keys() ([]string, error) {
 
 // ---- Maintenance
 
-// Sweep runs hls-cache, the one maintainer, to evict least recently used entries down to the budget.
-// It returns the bytes freed. HLS_CACHE_PROGRAM names the program where it is not in PATH.
+// Sweep runs hls-cache to evict the least recently used entries down to the budget, and returns the bytes
+// freed. HLS_CACHE_PROGRAM names the program if it is not in PATH.
 func (c *HLSCache) Sweep() (int64, error) { return c.sweep(context.Background()) }
 
 func (c *HLSCache) sweep(ctx context.Context) (int64, error) {
@@ -914,7 +915,7 @@ func (c *HLSCache) sweep(ctx context.Context) (int64, error) {
 	const limitNotMet, busy = 3, 4
 	code := cmd.ProcessState.ExitCode()
 	if code == busy {
-		return 0, nil // another maintainer is doing the same work
+		return 0, nil // another maintainer is at work
 	}
 	var report struct {
 		FreedBytes int64 `json:"freed_bytes"`
@@ -954,10 +955,10 @@ type hlsStamp struct {
 	Fingerprint *string `json:"fingerprint"`
 }
 
-// ReconcileEncodeConfig is for the start of a daemon whose keys have the encoder settings in them:
-// entries of other settings can never be hits again. It removes them all, except what is in use, if the
-// settings that the root's .encode-stamp names are not these, and returns how many; then it writes
-// these. A root without a stamp gets one, and keeps its entries.
+// ReconcileEncodeConfig is for the start of a daemon whose keys contain the encoder settings: entries of
+// other settings can never be hits again. If the root's .encode-stamp names other settings, it removes
+// all entries that are not in use, writes the new settings, and returns the number of removed entries. If
+// the root has no stamp, it writes one and keeps the entries.
 func (c *HLSCache) ReconcileEncodeConfig(fingerprint string) (int, error) {
 	before, err := c.readStamp()
 	if err != nil {
@@ -967,7 +968,7 @@ func (c *HLSCache) ReconcileEncodeConfig(fingerprint string) (int, error) {
 		return 0, nil
 	}
 	removed := 0
-	var first error // what cannot be removed must not keep the rest
+	var first error // a failure to remove one entry must not keep the others
 	if before != nil {
 		keys, err := c.keys()
 		first = err
@@ -995,8 +996,8 @@ func (c *HLSCache) ReconcileEncodeConfig(fingerprint string) (int, error) {
 	return removed, first
 }
 
-// readStamp is nil where there is none, or none that can be understood: that is no evidence against
-// any entry.
+// readStamp returns nil if there is no stamp or it cannot be parsed: that is no evidence against any
+// entry.
 func (c *HLSCache) readStamp() (*string, error) {
 	file, err := hlsOpenAt(c.dir, hlsEncodeStamp, syscall.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -1014,14 +1015,14 @@ func (c *HLSCache) readStamp() (*string, error) {
 	return stamp.Fingerprint, nil
 }
 
-// writeStamp writes beside it and renames, so that nobody ever reads half a stamp.
+// writeStamp writes a temporary file and renames it, so that nobody ever reads half a stamp.
 func (c *HLSCache) writeStamp(fingerprint string) error {
 	text, err := json.Marshal(hlsStamp{&fingerprint})
 	if err != nil {
 		return err
 	}
 	const beside = hlsEncodeStamp + ".new"
-	_ = os.Remove(filepath.Join(c.root, beside)) // of a daemon that died here
+	_ = os.Remove(filepath.Join(c.root, beside)) // left by a daemon that died here
 	file, err := c.create(beside)
 	if err != nil {
 		return err
