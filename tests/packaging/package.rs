@@ -77,6 +77,19 @@ fn the_debian_changelog_and_the_projects_docs_agree() {
     assert!(expected.starts_with(&newest), "the package's version has no entry in CHANGELOG.md");
 }
 
+#[test]
+fn the_container_image_is_tagged_with_the_version() {
+    let version = of_manifest("version");
+    for file in ["Containerfile", "compose.yaml", "kubernetes-cronjob.yaml"] {
+        let text = read(&format!("packaging/{file}"));
+        let tags = text.split("hls-cache:").skip(1).map(|rest| {
+            rest.split(|c: char| c.is_whitespace()).next().expect("the rest of a line")
+        });
+        let tags: Vec<&str> = tags.collect();
+        assert!(!tags.is_empty() && tags.iter().all(|tag| *tag == version), "{file}: {tags:?}");
+    }
+}
+
 /// Removing the package stops the timers of each task, and purging it forgets when they last ran.
 #[test]
 fn the_scripts_of_the_package_know_every_timer() {
