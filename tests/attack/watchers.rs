@@ -395,3 +395,44 @@ fn processes_are_looked_at_only_where_something_would_go() {
     assert_eq!(links_read(&["sweep", "-n", "--older-than", "1d", "--locks-only"]), 0);
     assert!(links_read(&["sweep", "-n", "--older-than", "1d"]) > 0, "the counter counts");
 }
+
+/// How the mount keeps the times of reads is said, so that nobody relies on what is not recorded.
+#[test]
+fn stats_says_how_the_mount_keeps_the_times_of_reads() {
+    let Some(cache) = TestCache::on_tmpfs("size=8m,mode=755") else { return };
+    let cache = cache.sealed("a", 300.kib(), 5.days()).outside("bound");
+    let remount = |options: &str| {
+        let words = ["mount", "-o", &format!("remount,{options}")].map(OsStr::new);
+        tools::must(&[&words[..], &[cache.root().as_os_str()]].concat());
+    };
+    let said = |root: &Path| {
+        let stats = |args: &[&str]| {
+            let root = ["--root", root.to_str().unwrap()];
+            cache.bare([&root[..], args].concat()).run().success()
+        };
+        let json = stats(&["--json", "stats"]).json();
+        let text = stats(&["stats"]).stdout();
+        let atime = json["atime"].as_str().unwrap().to_owned();
+        (atime, text.contains("reads are not recorded here"))
+    };
+    for (options, atime, is_blind) in [
+        ("relatime", "relatime", false),
+        ("strictatime", "strictatime", false),
+        ("noatime", "noatime", true),
+    ] {
+        remount(options);
+        assert_eq!(said(&cache.root()), (atime.to_owned(), is_blind));
+    }
+    remount("relatime");
+    let bound = cache.outside_path("bound");
+    let bind = |words: &[&str], paths: &[&Path]| {
+        let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
+        let paths: Vec<&OsStr> = paths.iter().map(|path| path.as_os_str()).collect();
+        tools::must(&[words, paths].concat());
+    };
+    bind(&["mount", "--bind"], &[&cache.root(), &bound]);
+    bind(&["mount", "-o", "remount,bind,ro"], &[&bound]);
+    let through_read_only = said(&bound);
+    bind(&["umount"], &[&bound]);
+    assert_eq!(through_read_only, ("noatime".to_owned(), true));
+}

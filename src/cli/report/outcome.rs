@@ -107,7 +107,12 @@ fn summary(outcome: &Outcome) -> String {
             line += &format!(" exceeded by {}", human_size(after.bytes - budget));
         }
     }
-    for (what, totals) in [("pinned", outcome.pinned), ("being encoded", outcome.writing)] {
+    for (what, totals) in [
+        ("pinned", outcome.pinned),
+        ("open", outcome.open),
+        ("being encoded", outcome.writing),
+        ("read lately", outcome.read),
+    ] {
         if totals.entries > 0 {
             line += &format!("; {what} {}", amount(totals.entries, totals.bytes));
         }

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 use hls_cache::Escaped;
 use hls_cache::cache::events::HitRate;
 use hls_cache::cache::{Entry, PinState};
-use hls_cache::locks::Holder;
+use hls_cache::locks::{Holder, ProcessCount};
 use hls_cache::plan::{Protection, Shield, Totals, is_hopeless, is_perhaps_watched};
-use hls_cache::root::Space;
+use hls_cache::root::{Atime, Space};
 use hls_cache::stats::Stats;
 use hls_cache::units::{age, human_size};
 use serde::Serialize;
@@ -173,8 +173,16 @@ impl StatsReport {
         let watched = self.perhaps_watched();
         table.row(tally("evictable", Colour::Good, stats.evictable, watched));
         let width = screen.terminal.is_watched.then_some(screen.terminal.width);
-        let by = self.holders(width.map(|width| width.saturating_sub(NOTE_COLUMN)));
+        let width = width.map(|width| width.saturating_sub(NOTE_COLUMN));
+        let by = self.users(width, |entry| match &entry.pin {
+            PinState::Held(holders) => holders,
+            PinState::Free | PinState::Unknown => &[],
+        });
         table.row(tally("pinned", Colour::Caution, stats.pinned, by));
+        if stats.open.entries > 0 {
+            let by = self.users(width, |entry| &entry.open_in);
+            table.row(tally("open", Colour::Caution, stats.open, by));
+        }
         let lately = "partial, written to within 10m";
         table.row(tally("being encoded", Colour::Caution, stats.writing, lately));
         if stats.read.entries > 0 {
@@ -218,19 +226,14 @@ impl StatsReport {
         }
     }
 
-    fn holders(&self, width: Option<usize>) -> String {
-        let pins = self.stats.entries.iter().map(|entry| &entry.pin);
-        let holders: BTreeSet<&Holder> = pins
-            .filter_map(|pin| match pin {
-                PinState::Held(holders) => Some(holders),
-                PinState::Free | PinState::Unknown => None,
-            })
-            .flatten()
-            .collect();
-        if holders.is_empty() {
+    /// Who has pinned entries, or has files of them open.
+    fn users<'a>(&'a self, width: Option<usize>, of: impl Fn(&'a Entry) -> &'a [Holder]) -> String {
+        let users: BTreeSet<&Holder> = self.stats.entries.iter().flat_map(of).collect();
+        if users.is_empty() {
             return String::new();
         }
-        format!("by {}", list_some(holders.iter(), width))
+        let by = "by ";
+        by.to_owned() + &list_some(users.iter(), width.map(|width| width.saturating_sub(by.len())))
     }
 
     fn facts(&self, screen: &Screen<'_>) -> Vec<(&'static str, String)> {
@@ -255,12 +258,28 @@ impl StatsReport {
             ));
         }
         facts.push(("hit rate", self.hit_rates()));
+        facts.extend(self.blind_spots().map(|said| ("unseen", said)));
         match stats.events.skipped {
             0 => {}
             1 => facts.push(("event log", "1 unparsable line skipped".into())),
             lines => facts.push(("event log", format!("{lines} unparsable lines skipped"))),
         }
         facts
+    }
+
+    /// What use of entries cannot be seen, if any cannot.
+    fn blind_spots(&self) -> Option<String> {
+        let reads = match self.stats.atime {
+            Atime::Relatime | Atime::Strictatime => None,
+            Atime::Noatime => Some("reads are not recorded here (noatime or read-only)".to_owned()),
+            Atime::Unknown => Some("whether reads are recorded here is not known".to_owned()),
+        };
+        let ProcessCount { seen, unreadable } = self.stats.processes;
+        let open = (unreadable > 0).then(|| {
+            format!("open files of {unreadable} of {seen} processes cannot be seen; run as root")
+        });
+        let said: Vec<String> = reads.into_iter().chain(open).collect();
+        (!said.is_empty()).then(|| said.join("; "))
     }
 
     fn budget(&self, screen: &Screen<'_>) -> String {
@@ -278,7 +297,10 @@ impl StatsReport {
 
     /// Whether `sweep` would give up rather than empty the cache for nothing.
     fn is_stuck(&self) -> bool {
-        let stuck = self.stats.pinned.bytes.saturating_add(self.stats.writing.bytes);
+        let Stats { pinned, open, writing, read, .. } = &self.stats;
+        let stuck = [pinned, open, writing, read]
+            .into_iter()
+            .fold(0_u64, |sum, totals| sum.saturating_add(totals.bytes));
         self.limit.is_some_and(|limit| self.stats.totals.bytes > limit && is_hopeless(stuck, limit))
     }
 
