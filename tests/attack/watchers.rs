@@ -402,7 +402,8 @@ fn stats_says_how_the_mount_keeps_the_times_of_reads() {
     let Some(cache) = TestCache::on_tmpfs("size=8m,mode=755") else { return };
     let cache = cache.sealed("a", 300.kib(), 5.days()).outside("bound");
     let remount = |options: &str| {
-        let words = ["mount", "-o", &format!("remount,{options}")].map(OsStr::new);
+        let options = format!("remount,{options}");
+        let words = ["mount", "-o", &options].map(OsStr::new);
         tools::must(&[&words[..], &[cache.root().as_os_str()]].concat());
     };
     let said = |root: &Path| {
