@@ -207,7 +207,9 @@ fn not_to_be_replaced(file: &Path) -> Option<&'static str> {
     if fs::metadata(file).is_ok_and(|found| special(found.file_type()))
         || fs::read_link(file).is_ok_and(|target| target.starts_with("/proc"))
     {
-        return Some("it is not a regular file; name another FILE, or print the metrics with --prometheus");
+        return Some(
+            "it is not a regular file; name another FILE, or print the metrics with --prometheus",
+        );
     }
     None
 }
