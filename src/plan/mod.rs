@@ -9,14 +9,17 @@
 //! disk or the clock. Not here: doing any of it (`removal`, `maintain`), or a sentence about it.
 
 mod fate;
+mod free_space;
 mod policy;
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, SystemTime};
 
+use self::free_space::Reclaim;
 pub use crate::cache::{Cause, Totals};
 pub use fate::{Fate, Protection};
+pub use free_space::{EndedEarly, Shortage};
 pub use policy::{
     A_FILM, Forced, MIN_AGE, MIN_BUDGET, Policy, Shield, Sweep, Which, is_hopeless,
     is_perhaps_watched,
@@ -110,32 +113,6 @@ impl Unmet {
     }
 }
 
-/// Why `min_free` is not met, in bytes on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shortage {
-    /// What should be free.
-    pub target: u64,
-    /// What an ordinary user can still write.
-    pub available: u64,
-    /// What was missing before anything was evicted for it.
-    pub needed: u64,
-    /// What evicting for it gave back, by the file system's count.
-    pub freed: u64,
-    /// What the entries occupy that are left and that nothing protects.
-    pub evictable: u64,
-    /// What ended it early, if anything did.
-    pub ended: Option<EndedEarly>,
-}
-
-/// Why eviction for `min_free` ended although entries were left that could go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndedEarly {
-    /// Less than half of what was evicted came back: snapshots, reflinks or hard links hold it.
-    NothingComesBack,
-    /// The next entry would have taken the cache below `min_budget`.
-    MinBudget,
-}
-
 /// A [`Step`] that does not yet hold the plan.
 enum Next {
     Remove { index: usize, cause: Cause },
@@ -155,27 +132,11 @@ enum Goal {
 
 /// How far the plan is with its present goal.
 #[derive(Clone, Copy, Debug, Default)]
-struct Progress {
+struct Pursuit {
     /// Position in the order of eviction.
     cursor: usize,
     /// Nothing may go for this goal: what cannot go is too much alone.
     is_hopeless: bool,
-}
-
-/// In bytes: what comes back of less than this is lost among what others write meanwhile. An encode
-/// writes about as much while an entry is deleted.
-const MEASURABLE: u64 = 1 << 20;
-
-/// What eviction for `min_free` has come to.
-#[derive(Clone, Copy, Debug, Default)]
-struct Freeing {
-    /// Available before the first eviction for it, and free in all.
-    start: Space,
-    /// What the entries evicted for it occupied.
-    evicted: u64,
-    /// Free space is read again when so much was evicted.
-    measure_at: u64,
-    ended: Option<EndedEarly>,
 }
 
 /// The ordered candidates and the targets.
@@ -192,14 +153,11 @@ pub struct Plan<'a> {
     goals: Vec<Goal>,
     goal: usize,
     /// `None` before the present goal was begun.
-    progress: Option<Progress>,
+    pursuit: Option<Pursuit>,
     /// A goal was hopeless.
     gave_up: bool,
     left: Totals,
-    /// The last reading of the file system's space, and what was removed since by allocated bytes.
-    space: Space,
-    removed_since: u64,
-    freeing: Freeing,
+    reclaim: Reclaim,
 }
 
 impl<'a> Plan<'a> {
@@ -217,12 +175,10 @@ impl<'a> Plan<'a> {
             decided: Vec::new(),
             goals: goals(policy, space),
             goal: 0,
-            progress: None,
+            pursuit: None,
             gave_up: false,
             left: Totals::of(entries),
-            space,
-            removed_since: 0,
-            freeing: Freeing { start: space, measure_at: MEASURABLE, ..Freeing::default() },
+            reclaim: Reclaim::new(space),
         }
     }
 
@@ -241,7 +197,7 @@ impl<'a> Plan<'a> {
                 Some(Next::MeasureSpace) => return Some(Step::MeasureSpace),
                 None => {
                     self.goal += 1;
-                    self.progress = None;
+                    self.pursuit = None;
                 }
             }
         }
@@ -250,20 +206,20 @@ impl<'a> Plan<'a> {
 
     /// The next step towards `goal`; `None` when it is over.
     fn pursue(&mut self, goal: Goal) -> Option<Next> {
-        if self.progress.is_none() {
+        if self.pursuit.is_none() {
             if self.is_met(goal) {
                 return None;
             }
             if matches!(goal, Goal::MinFree { .. }) {
                 // What earlier goals removed must not be taken for freed by this one.
-                if self.removed_since > 0 {
+                if self.reclaim.is_outdated() {
                     return Some(Next::MeasureSpace);
                 }
-                self.freeing.start = self.space;
+                self.reclaim.begin();
             }
             let is_hopeless = self.is_hopeless(goal);
             self.gave_up |= is_hopeless;
-            self.progress = Some(Progress { cursor: 0, is_hopeless });
+            self.pursuit = Some(Pursuit { cursor: 0, is_hopeless });
         }
         loop {
             if self.is_measuring_due(goal) {
@@ -272,10 +228,10 @@ impl<'a> Plan<'a> {
             if self.is_reached(goal) {
                 return None;
             }
-            let progress = self.progress.as_mut()?;
-            let &index = self.order.get(progress.cursor)?;
-            let is_hopeless = progress.is_hopeless;
-            progress.cursor += 1;
+            let pursuit = self.pursuit.as_mut()?;
+            let &index = self.order.get(pursuit.cursor)?;
+            let is_hopeless = pursuit.is_hopeless;
+            pursuit.cursor += 1;
             if self.fates[index].is_some() {
                 continue;
             }
@@ -283,7 +239,7 @@ impl<'a> Plan<'a> {
             if let Some(protection) = self.protection[index] {
                 self.decide(index, Fate::Kept(protection));
             } else if self.is_too_much(goal, index) {
-                self.freeing.ended = Some(EndedEarly::MinBudget);
+                self.reclaim.end_at_min_budget();
                 return None;
             } else if !is_hopeless {
                 return Some(Next::Remove { index, cause });
@@ -297,10 +253,7 @@ impl<'a> Plan<'a> {
             self.left.subtract(entry);
         }
         if matches!(fate, Fate::Removed(_)) {
-            self.removed_since = self.removed_since.saturating_add(entry.allocated_bytes);
-            if cause == Cause::MinFree {
-                self.freeing.evicted = self.freeing.evicted.saturating_add(entry.allocated_bytes);
-            }
+            self.reclaim.removed(entry.allocated_bytes, cause == Cause::MinFree);
         }
         self.decide(index, fate);
     }
@@ -312,25 +265,12 @@ impl<'a> Plan<'a> {
 
     /// Tells how much space there is, now that what was removed is deleted.
     pub fn measured(&mut self, space: Space) {
-        self.space = space;
-        self.removed_since = 0;
-        let freeing = &mut self.freeing;
-        if freeing.evicted >= MEASURABLE {
-            freeing.measure_at = freeing.evicted.saturating_mul(2);
-            let came_back = space.free.saturating_sub(freeing.start.free);
-            if came_back < freeing.evicted / 2 {
-                freeing.ended = Some(EndedEarly::NothingComesBack);
-            }
-        }
+        self.reclaim.measured(space);
     }
 
     /// The space there should be by now, if every removed byte comes back.
     pub fn expected_space(&self) -> Space {
-        Space {
-            available: self.space.available.saturating_add(self.removed_since),
-            free: self.space.free.saturating_add(self.removed_since),
-            ..self.space
-        }
+        self.reclaim.expected()
     }
 
     /// Nothing need go for this goal (any more).
@@ -338,7 +278,7 @@ impl<'a> Plan<'a> {
         match goal {
             Goal::MaxEntries(most) => self.left.entries <= most,
             Goal::MaxSize { budget, .. } => self.left.bytes <= budget,
-            Goal::MinFree { target, .. } => self.expected_space().available >= target,
+            Goal::MinFree { target, .. } => self.reclaim.is_met(target),
             Goal::OlderThan(_) | Goal::Orphans | Goal::Invalidate => false,
         }
     }
@@ -347,22 +287,16 @@ impl<'a> Plan<'a> {
     fn is_reached(&self, goal: Goal) -> bool {
         match goal {
             Goal::MaxSize { target, .. } => {
-                let is_hopeless = self.progress.is_some_and(|progress| progress.is_hopeless);
+                let is_hopeless = self.pursuit.is_some_and(|pursuit| pursuit.is_hopeless);
                 !is_hopeless && self.left.bytes <= target
             }
-            Goal::MinFree { .. } => self.freeing.ended.is_some() || self.is_met(goal),
+            Goal::MinFree { .. } => self.reclaim.has_ended() || self.is_met(goal),
             goal => self.is_met(goal),
         }
     }
 
-    /// Whether free space has to be read before more goes for it: after the first entry, since that
-    /// may free nothing, whenever twice as much has gone, and before it counts as reached where the
-    /// last reading was zero, which can be any amount below what is kept for root.
     fn is_measuring_due(&self, goal: Goal) -> bool {
-        let Freeing { evicted, measure_at, .. } = self.freeing;
-        matches!(goal, Goal::MinFree { .. })
-            && self.removed_since > 0
-            && (evicted >= measure_at || (self.space.available == 0 && self.is_met(goal)))
+        matches!(goal, Goal::MinFree { target, .. } if self.reclaim.is_measuring_due(target))
     }
 
     /// Whether evicting this entry would take the cache below what `min_free` must leave.
@@ -411,19 +345,10 @@ impl<'a> Plan<'a> {
     }
 
     fn shortage(&self, target: u64) -> Shortage {
-        let Freeing { start, ended, evicted, .. } = self.freeing;
-        let now = self.expected_space();
         let evictable = (0..self.entries.len())
             .filter(|&index| self.fate(index) == Fate::Untouched(None))
             .fold(0_u64, |sum, index| sum.saturating_add(self.entries[index].allocated_bytes));
-        Shortage {
-            target,
-            available: now.available,
-            needed: target.saturating_sub(start.available),
-            freed: if evicted > 0 { now.free.saturating_sub(start.free) } else { 0 },
-            evictable,
-            ended,
-        }
+        self.reclaim.shortage(target, evictable)
     }
 
     /// What `min_free` comes to in bytes, if it is a limit.

@@ -7,6 +7,9 @@
 //! in an `mdat`, no byte of an `mdat` is left over, and the tracks are the init's. What they cannot
 //! tell: whether the media bytes are right (a zeroed or flipped stretch inside `mdat`), and whether an
 //! init of another encode that has the same track ids and timescales carries the right codec setup.
+//!
+//! One long file, because boxes, init and segments share one reader and its limits against hostile input, and
+//! because it is read beside the format's specification, from the file's first box to the sample tables.
 
 use std::collections::BTreeMap;
 use std::io;

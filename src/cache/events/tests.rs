@@ -1,0 +1,169 @@
+//! Logs as daemons, crashes and later versions leave them.
+
+use std::time::{Duration, SystemTime};
+
+use super::journal::*;
+use super::summary::*;
+use super::*;
+use crate::layout::{EVENTS_LOG, OLD_EVENTS_LOG};
+use crate::locks;
+use crate::root::Root;
+use proptest::prelude::*;
+
+fn summary(log: &str) -> Summary {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    let mut tally = Tally::new(now);
+    tally.add(log.as_bytes()).unwrap();
+    tally.finish()
+}
+
+#[test]
+fn hits_and_misses_in_all_and_of_the_last_day() {
+    let key = "0123456789abcdef";
+    let log = format!(
+        "1 hit {key}\n999999 hit {key}\n999999 miss {key} 5\n913600 hit {key}\n913601 hit {key}\n2000000 hit {key}\n"
+    );
+    let summary = summary(&log);
+    assert_eq!(summary.all, Some(HitRate { hits: 5, misses: 1 }));
+    assert_eq!(summary.last_24h, Some(HitRate { hits: 3, misses: 1 }));
+    assert_eq!(summary.all.unwrap().percent(), Some(83));
+}
+
+#[test]
+fn the_rate_rounds_half_up_and_is_unknown_without_lines() {
+    assert_eq!(HitRate { hits: 1, misses: 7 }.percent(), Some(13));
+    assert_eq!(HitRate { hits: 1, misses: 199 }.percent(), Some(1));
+    assert_eq!(HitRate { hits: u64::MAX, misses: u64::MAX }.percent(), Some(50));
+    assert_eq!(HitRate::default().percent(), None);
+    let only_removals = summary("1 evict 0123456789abcdef 10\n");
+    assert_eq!((only_removals.all, only_removals.last_24h), (None, None));
+    assert_eq!(only_removals.removals[0], Removals { count: 1, bytes: 10 });
+    assert_eq!(only_removals.last_removal, Some(1));
+}
+
+#[test]
+fn what_does_not_parse_is_skipped_and_counted() {
+    let key = "0123456789abcdef";
+    let endless = "x".repeat(100_000);
+    let log = format!(
+        "1 hit {key}\nhit\n1 hit nokey\n1 hug {key}\n1 hit {key} 5 6\n1 hit {key} -5\n{endless}\n\n1 hit {key}"
+    );
+    let summary = summary(&log);
+    assert_eq!(summary.all, Some(HitRate { hits: 2, misses: 0 }));
+    assert_eq!(summary.skipped, 7);
+}
+
+#[test]
+fn the_last_sweep_is_the_last_line_about_one() {
+    let key = "0123456789abcdef";
+    let log = format!("9 sweep removed=1 exit=0\n7 sweep removed=2 exit=3\n8 hit {key}\n9 sweep\n");
+    let last = SweepEvent { time: 7, removed: Some(2), exit: Some(3), ..SweepEvent::default() };
+    assert_eq!(summary(&log).last_sweep, Some(last));
+    assert_eq!(summary(&format!("8 hit {key}\n")).last_sweep, None);
+}
+
+#[test]
+fn an_event_is_not_glued_to_a_line_that_was_cut_short() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = Root::open(directory.path()).unwrap();
+    let log = directory.path().join(EVENTS_LOG);
+    let event: Event = "7 evict 0123456789abcdef 10".parse().unwrap();
+    for (before, after) in [
+        (None, ""),
+        (Some(""), ""),
+        (Some("1 hit 0123456789abcdef\n"), "1 hit 0123456789abcdef\n"),
+        (Some("1 hit 01234"), "1 hit 01234\n"),
+    ] {
+        if let Some(text) = before {
+            std::fs::write(&log, text).unwrap();
+        }
+        let mut journal = Journal::new(&root);
+        journal.append(event);
+        journal.append(event);
+        assert_eq!(journal.finish(), None);
+        let logged = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(logged, format!("{after}{event}\n{event}\n"), "after {before:?}");
+    }
+}
+
+#[test]
+fn no_event_is_lost_to_a_new_log_and_the_two_are_read_as_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = Root::open(directory.path()).unwrap();
+    let lock = locks::maintenance(&root, Duration::ZERO).unwrap().unwrap();
+    let hit: Event = "7 hit 0123456789abcdef".parse().unwrap();
+    let size = hit.to_string().len() as u64 + 1;
+    let hits =
+        |root| Summary::read(root, SystemTime::UNIX_EPOCH).unwrap().all.map_or(0, |all| all.hits);
+    let is_there = |name| directory.path().join(name).exists();
+    rotate(&root, 0, &lock).unwrap();
+    assert!(!is_there(OLD_EVENTS_LOG), "no log");
+    for logged in 1..=8 {
+        append(&root, &hit).unwrap();
+        rotate(&root, 5 * size, &lock).unwrap();
+        assert_eq!(is_there(EVENTS_LOG), logged != 6, "a sixth one is more than five");
+        assert_eq!(is_there(OLD_EVENTS_LOG), logged >= 6);
+        assert_eq!(hits(&root), logged);
+    }
+    rotate(&root, size, &lock).unwrap();
+    assert_eq!(hits(&root), 2, "one generation is kept");
+    // As a reader finds it that has opened the log just before it was renamed.
+    std::fs::hard_link(directory.path().join(OLD_EVENTS_LOG), directory.path().join(EVENTS_LOG))
+        .unwrap();
+    assert_eq!(hits(&root), 2, "read once");
+}
+
+#[test]
+fn what_could_not_be_logged_is_logged_when_the_journal_is_finished() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = Root::open(directory.path()).unwrap();
+    let log = directory.path().join(EVENTS_LOG);
+    let in_its_place = tempfile::Builder::new()
+        .prefix(EVENTS_LOG)
+        .rand_bytes(0)
+        .tempdir_in(directory.path())
+        .unwrap();
+    let events = ["7 evict 0123456789abcdef 10", "7 orphan fedcba9876543210"]
+        .map(|event| event.parse::<Event>().unwrap());
+    let mut journal = Journal::new(&root);
+    for event in events {
+        journal.append(event);
+    }
+    in_its_place.close().unwrap();
+    assert_eq!(journal.finish(), None);
+    let logged = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(logged, events.map(|event| format!("{event}\n")).concat());
+}
+
+proptest! {
+    #[test]
+    fn an_event_comes_back(time: i64, bytes: u64, age: u64, which in 0_usize..3, known in 0..4) {
+        let mut event =
+            Event::new(time, EventKind::REMOVALS[which], "0123456789abcdef".parse().unwrap());
+        event.bytes = (known > 0).then_some(bytes);
+        event.age = (known > 1).then_some(age);
+        event.cause = (known > 2).then_some(Cause::MinFree);
+        prop_assert_eq!(event.to_string().parse(), Ok(event));
+    }
+
+    #[test]
+    fn a_sweep_comes_back(time: i64, values: [Option<u64>; 10]) {
+        let mut event = SweepEvent { time, ..SweepEvent::default() };
+        for ((_, field), value) in SweepEvent::FIELDS.iter().zip(values) {
+            *field(&mut event) = value;
+        }
+        let line = event.to_string();
+        let is_empty = values.iter().all(Option::is_none);
+        prop_assert_eq!(line.parse(), if is_empty { Err(InvalidEvent) } else { Ok(event) });
+        let newer = format!("{line} colour=blue");
+        prop_assert_eq!(newer.parse(), Ok(event));
+    }
+
+    #[test]
+    fn no_log_makes_the_reader_panic(log: Vec<u8>) {
+        let mut tally = Tally::new(SystemTime::UNIX_EPOCH);
+        let lines = log.split(|&byte| byte == b'\n').count();
+        tally.add(&*log).unwrap();
+        prop_assert!(tally.finish().skipped <= lines as u64);
+    }
+}
