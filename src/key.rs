@@ -26,7 +26,7 @@ const HEX: [[u8; 2]; 256] = {
     table
 };
 
-/// Bytes as lowercase hex digits.
+/// Writes bytes as lowercase hex digits.
 pub fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|&byte| HEX[usize::from(byte)]).map(char::from).collect()
 }
@@ -208,6 +208,17 @@ mod tests {
 
     fn cleaned(path: &str) -> String {
         String::from_utf8(clean(path.as_bytes()).into_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_key_and_bytes_are_written_in_the_same_digits() {
+        let bytes: Vec<u8> = (0..=u8::MAX).collect();
+        assert_eq!(to_hex(&bytes), hex::encode(&bytes));
+        for bytes in bytes.as_chunks().0 {
+            let key = Key(*bytes);
+            assert_eq!(key.to_string(), hex::encode(bytes));
+            assert_eq!(key.to_hex(), key.to_string().as_bytes());
+        }
     }
 
     #[test]

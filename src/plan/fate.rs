@@ -68,7 +68,8 @@ pub enum Fate {
     Removed(Cause),
     /// It was its turn, and there is no entry of that name (any more).
     Absent,
-    /// It could not be locked, looked at or removed.
+    /// It could not be locked, looked at or removed; with [`Reason::Denied`](crate::error::Reason::Denied) it was
+    /// not touched.
     Failed(Error),
 }
 

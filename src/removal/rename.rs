@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the module that renames")]
 
 use std::ffi::{CStr, CString};
+use std::io;
 
 use rustix::fs::RenameFlags;
 use rustix::io::{Errno, retry_on_intr};
@@ -60,9 +61,9 @@ pub(super) fn is_left_behind(root: &Root, entry: &Entry) -> Result<bool, Error> 
 }
 
 fn trash_name(root: &Root, key: Key) -> Result<CString, Error> {
+    let failed = |reason: io::Error| Error::new(Operation::NameTrash, root.entry_path(key), reason);
     let mut random = [0; 8];
     retry_on_intr(|| getrandom(&mut random, GetRandomFlags::empty()))
-        .map_err(|error| Error::new(Operation::NameTrash, root.entry_path(key), error))?;
-    // No NUL is in it.
-    Ok(CString::new(layout::trash(key, random)).unwrap_or_default())
+        .map_err(|error| failed(error.into()))?;
+    CString::new(layout::trash(key, random)).map_err(|error| failed(error.into()))
 }
