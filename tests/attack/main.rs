@@ -18,6 +18,7 @@ mod hostile;
 mod invariants;
 mod limits;
 mod min_free;
+mod namespaces;
 mod race;
 mod tools;
 mod users;
