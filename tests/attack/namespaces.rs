@@ -70,7 +70,11 @@ impl Container {
         if tried.as_ref().is_ok_and(|tried| tried.status.success()) {
             return Some(words);
         }
-        need::missing(&format!("namespaces of its own ({self:?}: {tried:?})"));
+        let reason = tried.map_or_else(
+            |error| format!("unshare: {error}"),
+            |tried| String::from_utf8_lossy(&tried.stderr).trim_end().to_owned(),
+        );
+        need::missing(&format!("{self:?} ({reason})"));
         None
     }
 
