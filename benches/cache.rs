@@ -12,12 +12,13 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use hls_cache::key::KeySuffix;
+use filetime::{FileTime, set_file_mtime};
+use hls_cache::key::{Key, KeySuffix};
 use hls_cache::layout;
 use sha2::{Digest, Sha256};
 use wait4::Wait4;
@@ -25,6 +26,8 @@ use wait4::Wait4;
 const OURS: &str = env!("CARGO_BIN_EXE_hls-cache");
 /// Argument with which the bench runs itself as a yardstick: so many hashes, no more.
 const HASH_ONLY: &str = "--hash-only";
+/// Argument with which the bench runs itself as a process that has so many files open.
+const HOLD_FILES: &str = "--hold-files";
 const HASH_IN_PYTHON: &str = "import hashlib, sys
 write = sys.stdout.write
 for line in sys.stdin.buffer:
@@ -35,6 +38,8 @@ struct Options {
     segments: u64,
     keys: u64,
     runs: usize,
+    processes: u64,
+    files: u64,
     dir: PathBuf,
     linked_statically: Option<PathBuf>,
 }
@@ -46,6 +51,8 @@ impl Options {
             segments: 900,
             keys: 1_000_000,
             runs: 9,
+            processes: 500,
+            files: 1000,
             dir: std::env::temp_dir(),
             linked_statically: None,
         };
@@ -66,6 +73,8 @@ impl Options {
                 "--segments" => options.segments = number()?,
                 "--keys" => options.keys = number()?,
                 "--runs" => options.runs = usize::try_from(number()?).unwrap_or(1).max(1),
+                "--processes" => options.processes = number()?,
+                "--files" => options.files = number()?,
                 "--dir" => options.dir = value.into(),
                 "--static" => options.linked_statically = Some(value.into()),
                 _ => return Err(format!("{name}: not an option")),
@@ -80,6 +89,11 @@ fn main() -> ExitCode {
     if args.next_if(|arg| arg == HASH_ONLY).is_some() {
         hash_only(args.next().and_then(|count| count.to_str()?.parse().ok()).unwrap_or(0));
         return ExitCode::SUCCESS;
+    }
+    if args.next_if(|arg| arg == HOLD_FILES).is_some() {
+        let (count, file) = (args.next(), args.next().unwrap_or_default());
+        let count = count.and_then(|count| count.to_str()?.parse().ok()).unwrap_or(0);
+        return end(hold_files(count, file.as_ref()));
     }
     // `cargo test --benches` runs this too, without the argument that `cargo bench` adds.
     if !std::env::args_os().any(|arg| arg == "--bench") {
@@ -109,24 +123,35 @@ fn run(options: &Options) -> io::Result<()> {
     scan(options, scratch.path(), &cache)?;
     progress(options, &cache)?;
     evict(options, scratch.path())?;
+    evict_beside_processes(options, scratch.path(), &cache)?;
     keys(options, scratch.path())?;
     start_up(options, scratch.path())
+}
+
+/// Opens a file so many times, says so, and ends when standard input does.
+fn hold_files(count: u64, file: &Path) -> io::Result<()> {
+    let _held = (0..count).map(|_| File::open(file)).collect::<io::Result<Vec<_>>>()?;
+    println!("ready");
+    io::copy(&mut io::stdin(), &mut io::sink()).map(drop)
 }
 
 /// Makes a cache of sealed entries with small segments: what is measured is names, not data.
 fn fill(cache: &Path, entries: u64, segments: u64) -> io::Result<()> {
     for number in 0..entries {
-        let key = KeySuffix::new(b"1080p", 0).key(&number.to_be_bytes());
-        let entry = cache.join(key.to_string());
-        let video = entry.join(layout::VIDEO);
-        std::fs::create_dir_all(&video)?;
-        std::fs::write(video.join(layout::INIT), "init")?;
-        for segment in 0..segments {
-            std::fs::write(video.join(layout::segment(segment)), [0; 1000])?;
-        }
-        std::fs::write(entry.join(layout::COMPLETE), "")?;
+        fill_entry(cache, KeySuffix::new(b"1080p", 0).key(&number.to_be_bytes()), segments)?;
     }
     Ok(())
+}
+
+fn fill_entry(cache: &Path, key: Key, segments: u64) -> io::Result<()> {
+    let entry = cache.join(key.to_string());
+    let video = entry.join(layout::VIDEO);
+    std::fs::create_dir_all(&video)?;
+    std::fs::write(video.join(layout::INIT), "init")?;
+    for segment in 0..segments {
+        std::fs::write(video.join(layout::segment(segment)), [0; 1000])?;
+    }
+    std::fs::write(entry.join(layout::COMPLETE), "")
 }
 
 fn scan(options: &Options, scratch: &Path, cache: &Path) -> io::Result<()> {
@@ -178,6 +203,52 @@ fn evict(options: &Options, scratch: &Path) -> io::Result<()> {
         fill(&cache, options.entries.div_ceil(10), options.segments)?;
         Command::new("sync").arg("--file-system").arg(&cache).status().map(drop)
     })
+}
+
+/// What it costs to see who has files open, on a machine where many processes have many. None of theirs is
+/// the cache's; a sweep removes one entry and leaves the rest of `cache`.
+fn evict_beside_processes(options: &Options, scratch: &Path, cache: &Path) -> io::Result<()> {
+    let (processes, files) = (options.processes, options.files);
+    let file = scratch.join("some/file/of/another/program");
+    std::fs::create_dir_all(&file)?;
+    let file = file.join("data");
+    std::fs::write(&file, "")?;
+    let mut held = Vec::new();
+    for _ in 0..processes {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args([HOLD_FILES, &files.to_string()])
+            .arg(&file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut said = [0; 6];
+        child.stdout.as_mut().expect("piped").read_exact(&mut said)?;
+        held.push(child);
+    }
+    let few = scratch.join("few");
+    for (name, cache) in [("an empty cache", &*few), ("the cache", cache)] {
+        let title =
+            format!("one entry beside {name}, {processes} processes with {files} open files each");
+        let mut race = Race::new(&title);
+        let sweep = ["sweep", "--older-than", "1d", "--root"];
+        race.add("hls-cache sweep", OURS, &sweep, Some(cache));
+        let sweep = ["sweep", "--locks-only", "--older-than", "1d", "--root"];
+        race.add("hls-cache sweep --locks-only", OURS, &sweep, Some(cache));
+        race.run(options.runs, |_| add_old_entry(cache, options.segments))?;
+    }
+    for mut child in held {
+        drop(child.stdin.take());
+        child.wait()?;
+    }
+    Ok(())
+}
+
+/// An entry that was used two days ago, beside what is there.
+fn add_old_entry(cache: &Path, segments: u64) -> io::Result<()> {
+    let key = KeySuffix::new(b"old", 0).key(b"old");
+    fill_entry(cache, key, segments)?;
+    let long_ago = FileTime::now().unix_seconds() - 2 * 24 * 60 * 60;
+    set_file_mtime(cache.join(key.to_string()), FileTime::from_unix_time(long_ago, 0))
 }
 
 fn keys(options: &Options, scratch: &Path) -> io::Result<()> {

@@ -89,8 +89,12 @@ fn links_of(
             links.push(Link { pid, path, target: target.to_vec() });
         }
     };
-    if let Ok((target, _)) = rustix::fs::readlinkat_raw(CWD, &cwd, &mut scratch.target[..]) {
-        keep(cwd, target);
+    match rustix::fs::readlinkat_raw(CWD, &cwd, &mut scratch.target[..]) {
+        Ok((target, _)) => keep(cwd, target),
+        // A process of this user that has more capabilities, or is in another user namespace, lets its
+        // descriptors be listed, but not where they lead.
+        Err(denied @ (Errno::ACCESS | Errno::PERM)) => return Err(denied),
+        Err(_) => {}
     }
     let mut names = RawDir::new(&directory, &mut scratch.names);
     while let Some(entry) = names.next() {

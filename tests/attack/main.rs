@@ -16,6 +16,7 @@ mod faults;
 mod full_disk;
 mod limits;
 mod min_free;
+mod namespaces;
 mod nothing_outside;
 mod race;
 mod tools;

@@ -8,11 +8,11 @@
 //! What a run did is read from the disk, with code that shares nothing with the implementation.
 
 mod holder;
+pub mod json_schema;
 mod mount;
 pub mod need;
 mod paused;
 mod run;
-pub mod schema;
 pub mod snapshot;
 
 use std::ffi::{OsStr, OsString};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::snapshot::Snapshot;
-use super::{TestCache, key, name_of, schema};
+use super::{TestCache, json_schema, key, name_of};
 
 /// No run takes this long; one that hangs is killed, and the test fails.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
@@ -111,7 +111,7 @@ impl Run<'_> {
     pub fn json(&self) -> Value {
         let json = serde_json::from_slice(&self.output.stdout)
             .unwrap_or_else(|error| panic!("not one JSON object: {error}\n{self}"));
-        let faults = schema::faults(&json);
+        let faults = json_schema::faults(&json);
         assert!(faults.is_empty(), "not as the schema says: {}\n{self}", faults.join("\n"));
         json
     }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use serde_json::{Value, json};
 
-use crate::common::schema::{SCHEMA, faults, is_valid};
+use crate::common::json_schema::{SCHEMA, faults, is_valid};
 use crate::common::{Age, Run, Size, TestCache, key, pin_name};
 
 /// What may be missing from an object that has it: what only some option or some bytes bring.

@@ -106,7 +106,7 @@ impl Report for StatsReport {
 fn describe_protection(entry: &Entry, now: SystemTime, width: Option<usize>) -> String {
     match (Shield::default().protection(entry, now), &entry.pin) {
         (Some(Protection::Pinned), PinState::Held(holders)) if !holders.is_empty() => {
-            let by = "used by ";
+            let by = "pinned by ";
             let width = width.map(|width| width.saturating_sub(by.len()));
             by.to_owned() + &list_some(holders.iter(), width)
         }
