@@ -95,8 +95,13 @@ fn output(command: &str, cache: &DemoCache) -> String {
     let (pid, name) = (std::process::id(), fs::read_to_string("/proc/self/comm"));
     let viewer = format!("{}[{pid}]", name.expect("/proc").trim_end());
     let root = cache.root().canonicalize().expect("the cache");
-    String::from_utf8(output.stdout)
-        .expect("UTF-8")
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    // Which processes cannot be looked at, and how reads are recorded, is the machine's.
+    let lines = text.split_inclusive('\n').filter(|line| {
+        !line.starts_with("unseen ") && !line.contains("processes could not be looked at")
+    });
+    lines
+        .collect::<String>()
         .replace(root.to_str().expect("UTF-8"), "/srv/hls")
         .replace(&viewer, VIEWER)
 }
