@@ -36,8 +36,11 @@ fn debian_changelog(changelog: &str, maintainer: &str) -> String {
             continue;
         };
         debian += &format!("hls-cache ({version}-1) unstable; urgency=medium\n");
+        // A table is for whoever reads the file.
+        let rows = |line: &&str| !line.trim_start().starts_with('|');
+        let changes: Vec<&str> = changes.lines().filter(rows).collect();
         // Paragraphs: a heading or an item, without its line breaks.
-        let changes = changes.replace("\n  ", " ");
+        let changes = changes.join("\n").replace("\n  ", " ");
         for paragraph in changes.lines().filter(|line| !line.is_empty()) {
             if let Some(kind) = paragraph.strip_prefix("### ") {
                 debian += &format!("\n  [ {kind} ]\n");

@@ -1,4 +1,7 @@
-//! Results as text, JSON and metrics: the only code that prints.
+//! Results as text, JSON and metrics: the only code that prints, and every word that a person reads.
+//!
+//! Here: facts of the library turned into sentences, tables, colours, JSON and Prometheus lines, and the names of
+//! options where a sentence needs them. Not here: a decision, or a look at the cache.
 #![allow(clippy::print_stderr, reason = "this is where diagnostics are printed")]
 
 mod account;

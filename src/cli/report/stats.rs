@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use hls_cache::Escaped;
 use hls_cache::cache::events::HitRate;
@@ -102,28 +102,22 @@ impl Report for StatsReport {
     }
 }
 
-/// What keeps the entry, for a column so wide; nothing is made up about who it is.
-fn describe_protection(entry: &Entry, now: SystemTime, width: Option<usize>) -> String {
-    match (Shield::default().protection(entry, now), &entry.pin) {
-        (Some(Protection::Pinned), PinState::Held(holders)) if !holders.is_empty() => {
-            let by = "pinned by ";
-            let width = width.map(|width| width.saturating_sub(by.len()));
-            by.to_owned() + &list_some(holders.iter(), width)
+/// How the entry is in use, for a column so wide; nothing is made up about who uses it.
+fn describe_use(entry: &Entry, now: SystemTime, width: Option<usize>) -> String {
+    let Some(protection) = Shield::default().protection(entry, now) else { return String::new() };
+    let by_whom = |preposition: &str, users: &[Holder]| {
+        let what = format!("{}{preposition}", account::of_protection(protection));
+        let width = width.map(|width| width.saturating_sub(what.len()));
+        what + &list_some(users.iter(), width)
+    };
+    match (protection, &entry.pin, entry.last_read) {
+        (Protection::Pinned, PinState::Held(holders), _) if !holders.is_empty() => {
+            by_whom(" by ", holders)
         }
-        (Some(Protection::Pinned), _) => "pinned".into(),
-        (Some(Protection::Open), _) => {
-            let within = "open in ";
-            let width = width.map(|width| width.saturating_sub(within.len()));
-            within.to_owned() + &list_some(entry.open_in.iter(), width)
-        }
-        (Some(Protection::Writing), _) => "being encoded".into(),
-        (Some(Protection::Read), _) => {
-            account::read_ago(entry.last_read.map_or(Duration::ZERO, |read| age(now, read)))
-        }
-        (Some(Protection::Error), _) => "unknown".into(),
-        (None | Some(Protection::Mounted | Protection::Recent | Protection::Changed), _) => {
-            String::new()
-        }
+        (Protection::Open, ..) => by_whom(" in ", &entry.open_in),
+        (Protection::Read, _, Some(read)) => account::read_ago(age(now, read)),
+        (Protection::Error, ..) => "unknown".into(),
+        _ => account::of_protection(protection).into(),
     }
 }
 
@@ -148,7 +142,7 @@ fn entry_table(entries: &[Entry], now: SystemTime, screen: &Screen<'_>) -> Table
     }
     table.fill_last(screen.terminal.width, entries, |entry, room| {
         let width = screen.terminal.is_watched.then_some(room);
-        Cell::painted(Colour::Caution, describe_protection(entry, now, width))
+        Cell::painted(Colour::Caution, describe_use(entry, now, width))
     });
     table
 }

@@ -163,13 +163,8 @@ impl<'a> InUse<'a> {
             };
             match protection {
                 Protection::Pinned => Some(("pin", holders)),
-                Protection::Open | Protection::Writing | Protection::Read => {
-                    Some((protection.code(), holders))
-                }
-                Protection::Error
-                | Protection::Mounted
-                | Protection::Recent
-                | Protection::Changed => None,
+                use_of_it if use_of_it.is_use() => Some((protection.code(), holders)),
+                _ => None,
             }
         })?;
         let holders =
