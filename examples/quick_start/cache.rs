@@ -1,13 +1,15 @@
 //! A small cache as a daemon would leave it, made from an entry that ffmpeg wrote.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use filetime::set_file_mtime;
 use hls_cache::daemon::{Cache, Pin};
 use hls_cache::{Key, Problem};
 use tempfile::TempDir;
+use walkdir::WalkDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const QUALITY: &str = "1080p";
@@ -95,14 +97,13 @@ fn fixture() -> PathBuf {
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() {
-            copy(&from, &to)?;
+    for found in WalkDir::new(from) {
+        let found = found?;
+        let to = to.join(found.path().strip_prefix(from).map_err(io::Error::other)?);
+        if found.file_type().is_dir() {
+            fs::create_dir(to)?;
         } else {
-            fs::copy(&from, &to)?;
+            fs::copy(found.path(), to)?;
         }
     }
     Ok(())
@@ -110,10 +111,8 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Makes a whole tree as old as `modified`.
 fn age(path: &Path, modified: SystemTime) -> io::Result<()> {
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
-            age(&entry?.path(), modified)?;
-        }
+    for found in WalkDir::new(path) {
+        set_file_mtime(found?.path(), modified.into())?;
     }
-    File::open(path)?.set_modified(modified)
+    Ok(())
 }
