@@ -17,7 +17,6 @@ pub mod snapshot;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -441,9 +440,4 @@ fn set_time(path: &Path, time: SystemTime) {
     let time = FileTime::from_system_time(time);
     set_symlink_file_times(path, time, time)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-}
-
-/// Writes to standard error past the capture of the test harness.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

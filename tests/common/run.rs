@@ -77,6 +77,13 @@ impl<'a> Invocation<'a> {
         Run { cache: self.cache, argv: self.argv, before, output }
     }
 
+    /// Runs it with a standard output whose reader has gone already.
+    pub fn with_closed_stdout(&self) -> Output {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        self.process().stdout(writer).output().expect("the tool starts")
+    }
+
     pub fn run(mut self) -> Run<'a> {
         let before = self.snapshot();
         let output = assert_cmd::Command::from_std(self.process())

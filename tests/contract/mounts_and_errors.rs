@@ -22,8 +22,7 @@ fn nothing_is_removed_across_a_mount() {
         let mounted = format!("{}/{below}/mounted", key("a"));
         let cache = cache.file(mounted, b"another file system's");
         for command in [&SWEEP[..], &["invalidate", "--all"], &["invalidate", "--all", "--force"]] {
-            let run = cache.run([&["--json", "-v"], command].concat());
-            let run = if cache.has("b") { run.removed_only([]) } else { run.kept(["a"]) };
+            let run = cache.run([&["--json", "-v"], command].concat()).kept(["a"]);
             let json = run.json();
             assert!(decisions(&json, "kept").contains(&("a".into(), "mounted".into())), "{run}");
         }
@@ -236,6 +235,7 @@ fn what_could_not_be_deleted_does_not_leave_its_name() {
     // The root is the user's, what is in the entries is not: a rename would succeed, and free nothing.
     let Some(cache) = pair().by_ordinary_user() else { return };
     if !need::running_as_root() {
+        need::missing("root, to give entries away");
         return;
     }
     for inside in walkdir::WalkDir::new(cache.entry_path("a")) {

@@ -1,4 +1,7 @@
 //! Refused input: one line that names the thing, the right exit status, and nothing lost.
+//!
+//! What is a size, a percentage and a duration is in the tests of `src/units.rs`; here are the options
+//! that take one, and what those tests leave out.
 
 use std::fs;
 
@@ -18,19 +21,14 @@ fn refused(args: &[&str], thing: &str) {
 fn sizes_that_are_none() {
     let sizes = [
         "10X",
-        "ten",
-        "-1",
         "1.2.3M",
         "KiB",
         "10 apples",
         "1e999",
-        "NaN",
         "inf",
         "0x10",
-        "18446744073709551616",
         "16777216T",
         "1.5.G",
-        "1GG",
         "10iB",
         "99999999999999999999999",
     ];
@@ -89,7 +87,7 @@ fn a_bare_number_under_the_least_budget_is_refused_with_what_to_write() {
 
 #[test]
 fn a_duration_of_nothing_needs_a_unit_too() {
-    for bare in ["0", "00", " 0", "0.0"] {
+    for bare in ["0", "0.0"] {
         refused(&["sweep", "--older-than", bare], "not a duration");
         for option in ["--keep-recent", "--min-age", "--wait"] {
             refused(&["sweep", "--max-entries", "0", option, bare], "not a duration");
@@ -105,8 +103,7 @@ fn a_duration_of_nothing_needs_a_unit_too() {
 
 #[test]
 fn durations_that_are_none() {
-    let durations =
-        ["10x", "ten", "-1h", "h", "1h-", "10 parsecs", "99999999999999999999d", "NaNs", "1h 3q"];
+    let durations = ["10x", "ten", "-1h", "h", "1h-", "10 parsecs", "NaNs", "1h 3q"];
     for duration in durations {
         refused(&["sweep", &format!("--older-than={duration}")], duration);
     }
@@ -128,13 +125,11 @@ fn durations_that_are_none() {
 
 #[test]
 fn percents_that_are_none() {
-    for percent in ["0%", "101%", "-1%", "%", "ten%", "256%", "1000000000000%"] {
+    for percent in ["0%", "101%", "-1%", "ten%", "256%", "1000000000000%"] {
         let low_water = format!("--low-water={percent}");
         refused(&["sweep", "--max-size", "1G", &low_water], percent);
     }
-    for percent in ["%", "ten%", "-1%", "101%", "100.0000000001%"] {
-        refused(&["sweep", &format!("--min-free={percent}")], percent);
-    }
+    refused(&["sweep", "--min-free=ten%"], "ten%");
 }
 
 #[test]
@@ -281,25 +276,17 @@ fn the_root_may_be_a_symlink_or_relative() {
 }
 
 #[test]
-fn sizes_in_every_form() {
-    let sizes: [(&str, u64); 17] = [
-        ("0", 0),
-        ("1", 1),
-        ("4096", 4096),
-        ("1K", 1 << 10),
-        ("1KiB", 1 << 10),
+fn sizes_that_the_parsers_own_tests_leave_out() {
+    let sizes: [(&str, u64); 9] = [
         ("1KB", 1000),
         ("3M", 3 << 20),
         ("3MiB", 3 << 20),
         ("3MB", 3_000_000),
         ("10G", 10 << 30),
-        ("1.5G", 3 << 29),
         ("1.5GB", 1_500_000_000),
         ("0.5KiB", 512),
         ("2T", 2 << 40),
-        ("2TB", 2_000_000_000_000),
         ("16777215T", 16_777_215 << 40),
-        ("18446744073709551615", u64::MAX),
     ];
     let cache = TestCache::new();
     for (text, bytes) in sizes {
@@ -310,20 +297,10 @@ fn sizes_in_every_form() {
 }
 
 #[test]
-fn durations_in_every_form() {
-    let durations = [
-        ("90s", 90),
-        ("10m", 600),
-        ("24h", 86400),
-        ("7d", 604_800),
-        ("1h30m", 5400),
-        ("1d2h3m4s", 93_784),
-    ];
+fn a_duration_is_the_sum_of_its_parts() {
     let cache = TestCache::new();
-    for (text, seconds) in durations {
-        let run = cache.run(["--json", "sweep", "-n", "--older-than", text]).success();
-        assert_eq!(run.json()["limits"]["older_than_seconds"], seconds, "{text}");
-    }
+    let run = cache.run(["--json", "sweep", "-n", "--older-than", "1d2h3m4s"]).success();
+    assert_eq!(run.json()["limits"]["older_than_seconds"], 93_784);
 }
 
 #[test]
@@ -353,9 +330,7 @@ fn help_and_version_are_results() {
         let full = cache.bare(args).under(["sh", "-c", "exec \"$0\" \"$@\" >/dev/full"]);
         full.run().code(1).complains_of("standard output");
         // A reader who has seen enough.
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let closed = cache.bare(args).process().stdout(writer).output().unwrap();
+        let closed = cache.bare(args).with_closed_stdout();
         assert_eq!(closed.status.code(), Some(0), "{args:?}: {closed:?}");
         assert!(closed.stderr.is_empty(), "{args:?}: {closed:?}");
     }

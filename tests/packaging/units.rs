@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{has, missing, repository};
+use crate::{need, repository};
 
 /// What the units do; of each there is a service and a timer.
 const TASKS: [&str; 3] = ["sweep", "gc-orphans", "verify"];
@@ -37,7 +37,7 @@ fn instance(directory: &TempDir, task: &str, kind: &str) -> PathBuf {
 
 #[test]
 fn systemd_finds_no_fault_with_the_units() {
-    if !has("systemd-analyze") {
+    if !need::tool("systemd-analyze") {
         return;
     }
     let directory = tempfile::tempdir().expect("tempdir");
@@ -56,7 +56,7 @@ fn systemd_finds_no_fault_with_the_units() {
 
 #[test]
 fn the_services_are_sandboxed() {
-    if !has("systemd-analyze") {
+    if !need::tool("systemd-analyze") {
         return;
     }
     let directory = tempfile::tempdir().expect("tempdir");
@@ -129,11 +129,11 @@ fn what_removes_waits_for_the_clock() {
 /// The program with as much of the service's sandbox as setpriv(1) and a `/proc` of its own can build, less
 /// `without` and with the lines `more`; `None`, said loudly, where that is not possible.
 fn sandboxed(task: &str, without: &str, more: &str) -> Option<Command> {
-    if !rustix::process::geteuid().is_root() {
-        missing("root");
+    if !need::running_as_root() {
+        need::missing("root");
         return None;
     }
-    if !has("setpriv") || !has("unshare") {
+    if !need::tool("setpriv") || !need::tool("unshare") {
         return None;
     }
     let service = unit(task, "service") + more;
@@ -153,7 +153,7 @@ fn sandboxed(task: &str, without: &str, more: &str) -> Option<Command> {
         command
     };
     if !mounted("").arg("true").status().is_ok_and(|status| status.success()) {
-        missing("to mount a /proc");
+        need::missing("to mount a /proc");
         return None;
     }
     let mut command = mounted(&proc.concat());

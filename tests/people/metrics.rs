@@ -164,9 +164,13 @@ fn the_textfile_is_new_readable_and_alone_and_a_timer_hears_nothing() {
     let file = directory.join("hls.prom");
     fs::write(&file, "old\n").unwrap();
     let old = fs::File::open(&file).unwrap();
-    textfile(&cache, &file, &[]).success().no_stdout().no_stderr();
+    let run = textfile(&cache, &file, &[]).success().no_stdout().no_stderr();
+    run.kept(["a", "b", "p", "w"]);
     let metrics = fs::read_to_string(&file).unwrap();
     assert!(metrics.starts_with("# HELP hls_cache_entries ") && metrics.ends_with('\n'));
+    let families = |text: &str| text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+    let printed = cache.run(["stats", "--prometheus"]).success().stdout();
+    assert_eq!(families(&metrics), families(&printed), "{metrics}");
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o644);
     assert_eq!(names_in(&directory), ["hls.prom"]);
     // Not written over: who has it open still reads the old one.
@@ -192,6 +196,8 @@ fn a_symlink_is_replaced_and_not_followed() {
 #[test]
 fn devices_and_directories_are_not_replaced() {
     let cache = mixed().outside("far");
+    let nowhere = cache.outside_path("far/missing/hls.prom");
+    textfile(&cache, &nowhere, &[]).code(1).untouched().complains_of(nowhere.to_str().unwrap());
     let fifo = cache.base().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     for file in
