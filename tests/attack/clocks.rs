@@ -163,8 +163,8 @@ fn many(root: &Path, count: u32) -> Vec<PathBuf> {
 
 #[test]
 fn a_hundred_thousand_entries_are_counted_and_swept() {
-    /// Seconds where it should take a few; minutes would be a quadratic loop.
-    const LIMIT: Duration = Duration::from_secs(60);
+    /// A loaded machine needs a minute; a quadratic loop needs hours.
+    const LIMIT: Duration = Duration::from_secs(300);
     const COUNT: u32 = 100_000;
     const GONE: usize = 10_000;
     let Some(cache) = TestCache::on_tmpfs("size=1g,nr_inodes=0,mode=755") else { return };

@@ -60,8 +60,13 @@ fn case(args: &[&str], targets: &'static [&'static str], well: i32) -> Case {
 fn cases() -> [Case; 5] {
     let (a, p, damaged) = (key("a"), key("p"), key("damaged"));
     [
-        case(&["sweep", "--max-size=0", "--min-budget=0"], &["a", "p", "damaged"], 0),
-        case(&["gc-orphans"], &["p"], 0),
+        // By locks alone: how many calls reading `/proc` takes is the machine's, and each of these fails once.
+        case(
+            &["sweep", "--max-size=0", "--min-budget=0", "--locks-only"],
+            &["a", "p", "damaged"],
+            0,
+        ),
+        case(&["gc-orphans", "--locks-only"], &["p"], 0),
         case(&["invalidate", &a, &p, &damaged], &["a", "p", "damaged"], 0),
         case(&["verify", "--fix"], &["damaged"], 3),
         case(&["stats"], &[], 0),
