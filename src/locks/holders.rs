@@ -1,5 +1,5 @@
-//! Which processes hold a lock, as far as the kernel tells. Nothing is made up: a process counts only
-//! if `/proc/locks` names it and it still has the locked file open.
+//! Which processes hold a lock, as far as the kernel tells. A process counts only if `/proc/locks` names
+//! it and it still has the locked file open.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -15,34 +15,34 @@ use crate::sys::mounts::{Device, MountTable};
 /// A process that holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder {
-    /// Its process id, in this process's pid namespace.
+    /// Process id in the pid namespace of this process.
     pub pid: u32,
-    /// Its command name (at most 15 bytes, the kernel's limit); lossy.
+    /// Command name (at most 15 bytes, the kernel's limit), converted lossily to UTF-8.
     pub command: String,
 }
 
 impl fmt::Display for Holder {
-    /// `mpv[1234]`; control characters of the name are escaped, since processes name themselves.
+    /// `mpv[1234]`. Control characters in the name are escaped, since a process can choose its name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]", Escaped::new(&self.command), self.pid)
     }
 }
 
-/// The holders of each pin of `keys`, in that order; an empty list where they cannot be known.
+/// The holders of each pin of `keys`, in that order; an empty list where they are unknown.
 pub(crate) fn of_pins(root: &Root, keys: &[Key]) -> Vec<Vec<Holder>> {
     of_lockfiles(root, keys.iter().map(|&key| layout::pin(key)))
 }
 
-/// The maintainer at work; empty where it cannot be known.
+/// The process that holds the maintenance lock; empty where it is unknown.
 pub(crate) fn of_maintenance_lock(root: &Root) -> Vec<Holder> {
     of_lockfiles(root, [layout::MAINTENANCE_LOCK.into()]).into_iter().flatten().collect()
 }
 
-/// The holders of the lock on each of these files. Each process is read once, however many it holds.
+/// The holders of the lock on each of these files. Reads each process once, however many locks it holds.
 fn of_lockfiles(root: &Root, names: impl IntoIterator<Item = String>) -> Vec<Vec<Holder>> {
-    /// The kernel hands the list out page by page and goes on by number, so that one which shrinks
-    /// meanwhile lacks locks that are held: measured, 2 readings of 300 beside a process that takes and
-    /// releases 300 locks.
+    /// How often to read `/proc/locks` until every lock is found. The kernel returns the list page by page
+    /// and continues by position, so a list that shrinks meanwhile lacks locks that are held: measured, in
+    /// 2 of 300 readings beside a process that takes and releases 300 locks.
     const READS: u32 = 3;
     let inode = |name: String| fd::stat(root.fd(), &*name).ok().map(|stat| stat.st_ino);
     let inodes: Vec<Option<u64>> = names.into_iter().map(inode).collect();
@@ -78,8 +78,8 @@ fn of_lockfiles(root: &Root, names: impl IntoIterator<Item = String>) -> Vec<Vec
     inodes.into_iter().map(|inode| inode.map(of_inode).unwrap_or_default()).collect()
 }
 
-/// The numbers by which the kernel may call the root's device in its lists of locks: stat's, and, since
-/// btrfs and overlayfs tell stat another one, mountinfo's.
+/// The device numbers that the kernel may use for the root in its lists of locks: the one of `stat` and the
+/// one of mountinfo, which differ on btrfs and overlayfs.
 fn devices(root: &Root) -> Vec<Device> {
     let stat = rustix::fs::fstat(root.fd()).ok();
     let of_stat = stat.map(|stat| (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev)));
@@ -88,7 +88,7 @@ fn devices(root: &Root) -> Vec<Device> {
     of_stat.into_iter().chain(of_mount).collect()
 }
 
-/// A held flock, as a line of `/proc/locks` or of a `fdinfo` file has it.
+/// A held flock, from a line of `/proc/locks` or of a `fdinfo` file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Lock {
     pid: u32,
@@ -97,7 +97,8 @@ struct Lock {
 }
 
 impl Lock {
-    /// `1: FLOCK  ADVISORY  READ  1234 08:02:5678 0 EOF`; a waiting process's line has `->` second.
+    /// `1: FLOCK  ADVISORY  READ  1234 08:02:5678 0 EOF`. The line of a waiting process has `->` as its
+    /// second field and is not parsed.
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split_ascii_whitespace().skip(1);
         if fields.next() != Some("FLOCK") {
@@ -112,9 +113,9 @@ impl Lock {
     }
 }
 
-/// The flocks on what the process has open: the one that locked may have died and left the lock to a
-/// child, and its number may be another's by now. `fdinfo` is read, since to stat `fd` would ask the
-/// file system of whatever else the process has open, which may hang.
+/// The flocks on the files that the process has open. `/proc/locks` alone is not enough: the process that
+/// locked may have died and left the lock to a child, and its pid may have been reused. Reads `fdinfo`
+/// rather than `stat`ing `fd/*`, which would access every file system the process uses and could hang.
 fn held_by(pid: u32) -> HashSet<Lock> {
     let open = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
     let mut locks = HashSet::new();
@@ -125,7 +126,7 @@ fn held_by(pid: u32) -> HashSet<Lock> {
     locks
 }
 
-/// The process `pid` by its name, if it is still there.
+/// The process `pid` with its command name; `None` if it has ended.
 pub(super) fn identify(pid: u32) -> Option<Holder> {
     let command = fs::read(format!("/proc/{pid}/comm")).ok()?;
     let command = String::from_utf8_lossy(command.trim_ascii_end()).into_owned();

@@ -1,4 +1,4 @@
-//! One lockfile: found or made, opened, locked, and still the file of that name.
+//! One lockfile: open or create it, lock it, and check that it still has its name.
 
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,11 +11,12 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::error::{Error, Operation, Reason};
 use crate::root::Root;
 
-/// Between two tries of a refused lock, since flock has no timeout of its own: a hundredth of the
-/// patience, but within these.
+/// Pause between two tries of a refused lock, since flock has no timeout of its own: a hundredth of the
+/// patience, clamped to this range.
 const POLL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(100);
 
-/// Times a lockfile may be unlinked under us before that is called an attack and an error.
+/// How often a lockfile may be unlinked while we lock it before we report an error: no honest program
+/// unlinks lockfiles at all.
 const REOPENS: u32 = 64;
 
 /// A held lock, released on drop or by the kernel at death.
@@ -43,7 +44,7 @@ pub(super) enum Acquired {
     Missing,
 }
 
-/// Why a lockfile could not be had; creating is told apart because of rule 5.
+/// Why a lockfile could not be locked. `Create` is separate because rule 5 depends on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum LockError {
     Open(Errno),
@@ -121,7 +122,7 @@ fn open_existing(root: &Root, name: &str) -> Result<OwnedFd, LockError> {
     let open = |access| {
         retry_on_intr(|| rustix::fs::openat(root.fd(), name, access | flags, Mode::empty()))
     };
-    // Writable where it can be: NFS grants an exclusive lock on nothing else.
+    // Open it writable if possible: NFS grants an exclusive lock on writable descriptors only.
     let fd = match open(OFlags::RDWR) {
         Err(Errno::ACCESS | Errno::ROFS) => open(OFlags::RDONLY),
         other => other,
@@ -137,10 +138,10 @@ fn open_existing(root: &Root, name: &str) -> Result<OwnedFd, LockError> {
     }
 }
 
-/// Creates the file `name` for everybody who uses the cache (rule 6); `EEXIST` if it exists.
+/// Creates the file `name` with the owner and mode of the cache (rule 6); `EEXIST` if it exists.
 pub(crate) fn create(root: &Root, name: &str) -> rustix::io::Result<OwnedFd> {
     if let Ok(fd) = create_nameless(root) {
-        // An error but EEXIST is the plain way's to report: it is the one every file system has.
+        // On any error but EEXIST, try the plain way below, which works on every file system.
         let link = format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&fd));
         match retry_on_intr(|| {
             rustix::fs::linkat(rustix::fs::CWD, &link, root.fd(), name, AtFlags::SYMLINK_FOLLOW)
@@ -150,8 +151,8 @@ pub(crate) fn create(root: &Root, name: &str) -> rustix::io::Result<OwnedFd> {
             Err(_) => {}
         }
     }
-    // NFS, FUSE and old kernels have no nameless files; between these calls a kill leaves a lockfile
-    // of our own umask, which is the best they allow.
+    // NFS, FUSE and old kernels have no O_TMPFILE. There, a process killed between these calls leaves a
+    // lockfile with the mode that its umask gave, which cannot be avoided.
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = retry_on_intr(|| rustix::fs::openat(root.fd(), name, flags, shared_mode(root)))?;
     give_to_cache(root, &fd);
@@ -169,8 +170,7 @@ fn shared_mode(root: &Root) -> Mode {
     Mode::from_raw_mode(root.mode & 0o666)
 }
 
-/// Failing is no error: the lock works for this process, and a file system that keeps no owners and
-/// modes has none to get wrong.
+/// Ignores failures: the lock works for this process anyway, and some file systems have no owners and modes.
 fn give_to_cache(root: &Root, fd: impl AsFd) {
     let _ = rustix::fs::fchmod(&fd, shared_mode(root));
     if rustix::process::geteuid().is_root() {

@@ -1,30 +1,32 @@
 //! The lockfile protocol: who may use an entry, who may write it, who may remove it.
 //!
-//! Here: lockfiles, who holds them, and nothing of what an entry holds. Not here: what follows from a lock.
+//! Here: lockfiles, and which processes use an entry. Not here: the content of entries, and what a caller
+//! does with a lock.
 //!
-//! Rules, each with the reason that measurement gave it:
+//! The rules, each with its reason, found by measurement:
 //!
 //! 1. **Pinned means locked.** A key is pinned exactly while some process holds `flock` on
-//!    `.{key}.pin`. That the file exists, what is in it and how old it is mean nothing: the kernel
-//!    releases a crashed holder's lock, across containers and user ids on one kernel.
-//! 2. **Readers and the writer hold it shared; only a remover takes it exclusive**, non-blocking, on
-//!    a descriptor of its own. A shared lock is never upgraded: a failed upgrade loses it. A refusal
-//!    is retried for [`PATIENCE`], because another tool's probe holds the lock for microseconds.
-//! 3. **After locking, look again.** Whatever was seen before the lock may have changed.
+//!    `.{key}.pin`. The file's existence, content and age mean nothing. The kernel releases the lock of
+//!    a crashed holder, and locks work across containers and user ids on one kernel.
+//! 2. **Readers and the writer hold it shared; only a remover locks it exclusively**, non-blocking, on
+//!    a descriptor of its own. Nobody upgrades a shared lock: a failed upgrade loses it. A remover
+//!    retries for [`PATIENCE`], because another tool's probe holds the lock for microseconds.
+//! 3. **After locking, read the entry again.** It may have changed before the lock was taken.
 //! 4. **Lockfiles are never unlinked, read or written.** Unlinking one would let two processes hold
-//!    "the" lock on two inodes; so a descriptor whose file has no name any more is opened anew.
-//! 5. **Failing to lock means do not remove**, with one exception: a pin that does not exist and
-//!    cannot be created because the disk is full, which is when eviction matters most. Then the
-//!    remover unlinks `.complete`, so that whoever pins from now on sees a miss, and tries once more
-//!    (`NoRoom`): held, the partial entry stays; still impossible, nobody holds it.
-//! 6. **A lockfile belongs to the cache, not to who came first.** It is created with the root
-//!    directory's mode & 0666 whatever the umask, and by root with the root directory's owner and
-//!    group. It gets its name only after that, so that a process killed in between leaves nothing a
-//!    daemon cannot open. Owner and mode of a file that this process did not create never change: a
-//!    planted hard link would hand over any file.
-//! 7. **Only a regular file will do**, opened without following a symlink and without blocking.
-//! 8. **The maintenance lock is for manners.** Two sweeps at once are safe, only wasteful.
-//! 9. **Looking creates nothing.** A probe finds no pin file and knows the key is not pinned.
+//!    "the" lock on two inodes. After locking, reopen the file if its link count is 0.
+//! 5. **A remover that cannot lock the pin keeps the entry**, with one exception: the pin does not exist
+//!    and cannot be created because the disk is full, which is when eviction matters most. Then the
+//!    remover unlinks `.complete`, so that later readers see a miss, and tries to lock once more
+//!    (`NoRoom`). If another process holds the pin by then, the partial entry stays; if the pin still
+//!    cannot be created, nobody can hold it.
+//! 6. **A lockfile belongs to the owner of the cache, not to the process that created it.** It gets the
+//!    root directory's mode & 0666 whatever the umask, and from root also the root directory's owner and
+//!    group. It gets its name only after that, so that a process killed in between leaves no lockfile
+//!    that a daemon cannot open. A process never changes owner or mode of a file that it did not
+//!    create: through a planted hard link it would give away any file.
+//! 7. **A lockfile must be a regular file**, opened without following a symlink and without blocking.
+//! 8. **The maintenance lock is not needed for safety.** Two sweeps at once are safe, only wasteful.
+//! 9. **A probe creates nothing.** If there is no pin file, the key is not pinned.
 
 mod holders;
 mod lockfile;
@@ -48,55 +50,56 @@ pub(crate) use self::lockfile::{Held, create};
 pub(crate) use self::open::OpenFiles;
 pub use crate::sys::processes::ProcessCount;
 
-/// How long a remover retries a refused lock before it means 'pinned': long against another tool's
-/// probe, short against a viewer's film.
+/// How long a remover retries a refused lock before it takes the entry for pinned: much longer than
+/// another tool's probe (microseconds), much shorter than a reader holds the pin.
 pub const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long a reader waits for a remover: a rename takes 60 µs, but a deletion in place (a full disk)
-/// can take longer than a viewer should wait for the first segment.
+/// How long a reader waits for a remover. A rename takes 60 µs, but deleting an entry in place (on a full
+/// disk) can take longer than a viewer should wait for the first segment.
 pub const READER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Proof that nobody else can hold the pin of an entry: what removing takes. Only [`lock_for_removal`] and
-/// [`NoRoom::settle`] make it.
+/// Proof that no other process can hold the pin of an entry, which removing it requires. Only
+/// [`lock_for_removal`] and [`NoRoom::settle`] make it.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Exclusive {
     key: Key,
-    /// `None` under rule 5: the pin cannot exist, so nobody holds it.
+    /// `None` under rule 5: the pin does not exist and cannot be created, so nobody holds it.
     held: Option<Held>,
 }
 
 impl Exclusive {
-    /// The entry this is the proof for.
+    /// The entry whose pin is locked.
     pub(crate) fn key(&self) -> Key {
         self.key
     }
 
-    /// Whether it is a lock, and not just that nobody can have one.
+    /// Whether this process holds the lock; false under rule 5.
     pub(crate) fn is_held(&self) -> bool {
         self.held.is_some()
     }
 }
 
-/// What a remover's try for the pin came to.
+/// Result of a remover's try to lock a pin.
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum LockForRemoval {
-    /// The entry may be removed, after a second look.
+    /// The caller may remove the entry after reading it again.
     Locked(Exclusive),
-    /// Somebody uses it.
+    /// Another process holds the pin.
     Pinned,
-    /// The pin does not exist, and the full disk has no room for it.
+    /// The pin does not exist, and the disk is too full to create it.
     NoRoom(NoRoom),
 }
 
-/// The exception of rule 5, half way: `.complete` must be unlinked before [`NoRoom::settle`].
+/// First half of the exception of rule 5: unlink `.complete`, then call [`NoRoom::settle`].
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct NoRoom(Key);
 
 impl NoRoom {
-    /// Tries for the lock once more. Never answers `NoRoom`: still no room is nobody's pin.
+    /// Tries to lock once more. Never returns `NoRoom`: if there is still no room for the pin, nobody can
+    /// hold it.
     pub(crate) fn settle(self, root: &Root) -> Result<LockForRemoval, Error> {
         Ok(match lock_for_removal(root, self.0)? {
             LockForRemoval::NoRoom(NoRoom(key)) => {
@@ -107,7 +110,7 @@ impl NoRoom {
     }
 }
 
-/// Tries to lock the pin of `key` for removal, creating the lockfile if need be.
+/// Tries to lock the pin of `key` for removal, and creates the lockfile if there is none.
 pub(crate) fn lock_for_removal(root: &Root, key: Key) -> Result<LockForRemoval, Error> {
     let name = layout::pin(key);
     match acquire(root, &name, LockMode::Exclusive, PATIENCE, Missing::Create) {
@@ -120,8 +123,8 @@ pub(crate) fn lock_for_removal(root: &Root, key: Key) -> Result<LockForRemoval, 
     }
 }
 
-/// Whether `key` is pinned right now: one try, no retry, nothing created. `true` can be another
-/// tool's probe; ask again until [`PATIENCE`] is over.
+/// Whether `key` is pinned right now. Tries once and creates nothing. `true` can be another tool's probe:
+/// ask again until [`PATIENCE`] is over.
 pub(crate) fn probe(root: &Root, key: Key) -> Result<bool, Error> {
     let name = layout::pin(key);
     match acquire(root, &name, LockMode::Exclusive, Duration::ZERO, Missing::Leave) {
@@ -130,20 +133,21 @@ pub(crate) fn probe(root: &Root, key: Key) -> Result<bool, Error> {
     }
 }
 
-/// Why an entry cannot be used at the moment. No error: a daemon serves uncached, and asks again for the
-/// next viewer.
+/// Why an entry cannot be used at the moment. This is not an error: a daemon serves uncached and tries
+/// again for the next viewer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Busy {
     /// Another process holds the lock: a remover, or another writer.
     #[error("another process holds its lock")]
     Locked,
-    /// It takes writing to the cache, and that fails: the disk is full or read-only, or this user may
-    /// not. Worth a line in the daemon's log.
+    /// Using the entry requires writing to the cache, which failed: the disk is full or read-only, or this
+    /// user lacks the permission. A daemon should log it.
     #[error(transparent)]
     CannotWrite(Error),
 }
 
-/// Whether writing failed for the state of the disk or for want of a right: nothing is wrong with the cache.
+/// Whether writing failed because the disk is full or read-only or for lack of permission; the cache itself
+/// is fine.
 pub(crate) fn is_unwritable(errno: Errno) -> bool {
     use Errno as E;
     matches!(errno, E::NOSPC | E::DQUOT | E::ROFS | E::ACCESS | E::PERM)
@@ -154,12 +158,12 @@ pub(crate) fn pin(root: &Root, key: Key, patience: Duration) -> Result<Result<He
     named(root, &layout::pin(key), LockMode::Shared, patience)
 }
 
-/// Becomes the one writer of `key`, unless another process is.
+/// Locks `.write` of `key`; `Busy` if another process is the writer.
 pub(crate) fn writer(root: &Root, key: Key) -> Result<Result<Held, Busy>, Error> {
     named(root, &layout::write(key), LockMode::Exclusive, Duration::ZERO)
 }
 
-/// Becomes the one maintainer, waiting up to `wait` for another; `None` when it is still at work.
+/// Takes the maintenance lock, waiting up to `wait` for another maintainer; `None` if that one still holds it.
 pub(crate) fn maintenance(root: &Root, wait: Duration) -> Result<Option<Held>, Error> {
     match named(root, layout::MAINTENANCE_LOCK, LockMode::Exclusive, wait)? {
         Ok(held) => Ok(Some(held)),

@@ -1,5 +1,5 @@
-//! Use that can be seen without locks: another process has a file of an entry open, or works in it. A daemon
-//! that takes no locks shows itself so, and an ffmpeg that encodes always does.
+//! Use that is visible without locks: another process has a file of an entry open or has its working
+//! directory there. This shows daemons that take no locks, and every ffmpeg that is encoding.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -13,11 +13,11 @@ use crate::root::Root;
 use crate::sys::fd;
 use crate::sys::processes::{self, Link, ProcessCount};
 
-/// A reading older than this is made again before an entry goes. Reading the links of 500 processes with
-/// 1,000 open files each takes about as long.
+/// Before an entry is removed, a reading older than this is repeated. Reading the links of 500 processes
+/// with 1,000 open files each takes about as long.
 const STALE: Duration = Duration::from_secs(1);
 
-/// What processes had open of the entries of a cache, when `/proc` was read.
+/// Which entries other processes had open when `/proc` was read.
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
     users: HashMap<Key, Vec<Holder>>,
@@ -26,8 +26,8 @@ pub(crate) struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Reads `/proc`. Call it before a lock is taken: it can take a second, which is as long as a daemon
-    /// waits for the lock.
+    /// Reads `/proc`. Call it before taking a lock: it can take a second, and a daemon waits no longer than
+    /// that for the lock.
     pub(crate) fn read(root: &Root) -> Self {
         let read_at = Instant::now();
         let (links, processes) = processes::links(|target| places(target).next().is_some());
@@ -50,24 +50,24 @@ impl OpenFiles {
         Self { users, processes, read_at }
     }
 
-    /// Whether it says too little about what is open now.
+    /// Whether the reading is too old to decide by.
     pub(crate) fn is_stale(&self) -> bool {
         self.read_at.elapsed() >= STALE
     }
 
-    /// The processes that had something in the entry open, or worked in it.
+    /// The processes that had a file of the entry open or their working directory in it.
     pub(crate) fn users(&self, key: Key) -> &[Holder] {
         self.users.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// How many processes could be looked at.
+    /// How many processes could be examined.
     pub(crate) fn processes(&self) -> ProcessCount {
         self.processes
     }
 }
 
-/// The places in entries that a path may be, as another process sees it: paths differ between mount
-/// namespaces, but what follows the entry's name is the same in all.
+/// The places in entries that a path of another process may refer to: the start of a path differs between
+/// mount namespaces, but the part after the entry's name is the same in all.
 fn places(target: &[u8]) -> impl Iterator<Item = (Key, PathBuf)> {
     let starts = target.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at + 1);
     starts.filter_map(|start| {
@@ -81,9 +81,9 @@ fn places(target: &[u8]) -> impl Iterator<Item = (Key, PathBuf)> {
     })
 }
 
-/// Whether the link leads to the very file at that place in this cache's entry: a file of the same name
-/// elsewhere keeps no entry from going. Only what matched by name gets here, so that no dead mount elsewhere
-/// hangs the run.
+/// Whether the link leads to the file at that place in this cache's entry, and not to a file of the same
+/// name elsewhere. Called only for links that match by name, so that a dead mount elsewhere cannot hang the
+/// run.
 fn leads_into(root: &Root, key: Key, below: &Path, link: &Link) -> bool {
     let here = fd::stat(root.fd(), &Path::new(&key.to_string()).join(below));
     here.is_ok_and(|here| {
