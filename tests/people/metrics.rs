@@ -88,6 +88,8 @@ fn a_real_parser_reads_them() {
         ("hls_cache_files", ("root", root), 22),
         ("hls_cache_pinned_entries", ("root", root), 1),
         ("hls_cache_pinned_bytes", ("root", root), 20.kib()),
+        ("hls_cache_open_entries", ("root", root), 0),
+        ("hls_cache_read_entries", ("root", root), 0),
         ("hls_cache_writing_entries", ("root", root), 1),
         ("hls_cache_writing_bytes", ("root", root), 9.kib()),
         ("hls_cache_trash_entries", ("root", root), 1),

@@ -23,7 +23,7 @@ pub fn sentence(notice: &Notice) -> String {
         Notice::UnseenUse(count) => unseen_use(*count, ["removed entry", "removed entries"]),
         Notice::UnseenProcesses(ProcessCount { seen, unreadable }) => format!(
             "{unreadable} of {seen} processes could not be looked at, so open files in them do not \
-             protect: run as root with the host's processes in sight"
+             protect: run as root with CAP_SYS_PTRACE and the host's processes in sight"
         ),
         Notice::Caller(text) => text.clone(),
         Notice::Unmet(unmet) => format!("{} is not met", option(*unmet)),

@@ -42,7 +42,9 @@ pub fn write(
     metrics.gauge("files", "Files in entries.", Some(stats.files))?;
     for (name, what, totals) in [
         ("pinned", "entries that a process has pinned", stats.pinned),
-        ("writing", "partial entries being encoded and not pinned", stats.writing),
+        ("open", "entries that another process has open and that are not pinned", stats.open),
+        ("writing", "partial entries being encoded, and neither pinned nor open", stats.writing),
+        ("read", "entries that were read lately and are in no other use", stats.read),
         ("trash", "removed entries whose files are not deleted yet", stats.trash),
     ] {
         let count = format!("Number of {what}.");
