@@ -234,6 +234,9 @@ fn evict_beside_processes(options: &Options, scratch: &Path, cache: &Path) -> io
         race.add("hls-cache sweep", OURS, &sweep, Some(cache));
         let sweep = ["sweep", "--locks-only", "--older-than", "1d", "--root"];
         race.add("hls-cache sweep --locks-only", OURS, &sweep, Some(cache));
+        // One reading; the real one reads again before the entry goes, if the first is a second old by then.
+        let sweep = ["sweep", "--dry-run", "--older-than", "1d", "--root"];
+        race.add("hls-cache sweep --dry-run", OURS, &sweep, Some(cache));
         race.run(options.runs, |_| add_old_entry(cache, options.segments))?;
     }
     for mut child in held {

@@ -29,7 +29,6 @@ impl OpenFiles {
     /// Reads `/proc`. Call it before taking a lock: it can take a second, and a daemon waits no longer than
     /// that for the lock.
     pub(crate) fn read(root: &Root) -> Self {
-        let read_at = Instant::now();
         let (links, processes) = processes::links(|target| places(target).next().is_some());
         let mut users: HashMap<Key, Vec<Holder>> = HashMap::new();
         for link in links {
@@ -47,7 +46,8 @@ impl OpenFiles {
         for users in users.values_mut() {
             users.sort_unstable();
         }
-        Self { users, processes, read_at }
+        // Counted from its end: a reading of a second would be stale as soon as it was made.
+        Self { users, processes, read_at: Instant::now() }
     }
 
     /// Whether the reading is too old to decide by.

@@ -311,7 +311,7 @@ fn a_sweep_in_a_user_namespace_says_of_how_many_processes_it_knows_nothing() {
     let _user = outside(OPENS, &cache.root().join(segment()));
     let container = Container { has_own_processes: false, ..ROOTLESS };
     let Some(run) = container.sweep(&cache, &[]) else { return };
-    assert!(unseen(&run.stderr()) >= 1, "{run}");
+    assert!(unseen(&String::from_utf8_lossy(&run.diagnostics)) >= 1, "{run}");
     assert_both_are_gone(run);
 }
 
