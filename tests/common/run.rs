@@ -125,6 +125,7 @@ pub struct Run<'a> {
     before: Snapshot,
     pub output: Output,
     /// Standard error as it was, with what is said of the machine's processes.
+    #[allow(dead_code, reason = "only the tests of namespaces ask for it")]
     pub diagnostics: Vec<u8>,
 }
 
