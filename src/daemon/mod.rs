@@ -1,5 +1,5 @@
-//! The daemon's side of the protocol, as guards: what is held cannot be forgotten, and what is
-//! dropped, or lost with the process, is released.
+//! The daemon's side of the protocol, as guards: dropping a guard releases its lock, and so does the death
+//! of the process.
 //!
 //! Here: hit, miss, seal and discard, each a guard or made from one. Not here: a rule of the protocol that a
 //! maintainer keeps too (`locks`, `removal`).
@@ -79,7 +79,7 @@ pub struct Cache {
     root: Arc<Root>,
 }
 
-/// What a look for a sealed entry came to.
+/// Result of [`Cache::lookup`].
 #[derive(Debug)]
 #[must_use]
 pub enum Lookup {
@@ -92,7 +92,7 @@ pub enum Lookup {
     Busy(Busy),
 }
 
-/// What a try to write an entry came to.
+/// Result of [`Cache::start`].
 #[derive(Debug)]
 #[must_use]
 pub enum Start {

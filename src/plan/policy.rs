@@ -1,4 +1,4 @@
-//! What a run is asked for, and what it spares.
+//! What a run should remove, and what it must keep.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,8 +11,8 @@ use crate::units::{FreeSpace, Percent, age};
 /// otherwise: ffmpeg writes a segment every few seconds, and pauses for minutes when the player does.
 pub const MIN_AGE: Duration = Duration::from_secs(10 * 60);
 
-/// Budgets under this need the user's word: a mistyped `--max-size 50` must not empty a cache. 1 GiB
-/// holds about one film.
+/// Budgets under this need `--min-budget`: a mistyped `--max-size 50` must not empty a cache. 1 GiB holds
+/// about one film.
 pub const MIN_BUDGET: u64 = 1 << 30;
 
 /// What `sweep` keeps to. The default has no limit and evicts nothing.
@@ -58,7 +58,7 @@ impl Default for Sweep {
     }
 }
 
-/// Permission to remove an entry whose pin somebody holds. Only [`Policy::invalidate`] gives it.
+/// Permission to remove a pinned entry. Only [`Policy::invalidate`] gives it.
 #[derive(Clone, Copy, Debug)]
 pub struct Forced(());
 

@@ -6,7 +6,7 @@
 //! rename has no room (`ENOSPC`, `EDQUOT`) or does not work (`EXDEV`, a mergerfs that leaves the source
 //! behind) does the remover delete the entry in place, `.complete` first, while it holds the lock.
 //!
-//! Here: claiming an entry, renaming it to the trash, deleting trees. Not here: choosing entries, and checking
+//! Here: claiming an entry, renaming it to trash, deleting trees. Not here: choosing entries, and checking
 //! that an entry has not changed since the plan, which the caller does between the two calls.
 //!
 //! A caller takes three steps, each only if the one before succeeded: [`Remover::claim`] the entry, read it
