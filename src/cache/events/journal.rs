@@ -13,8 +13,8 @@ use crate::locks::{self, Held};
 use crate::root::Root;
 use crate::sys::fd;
 
-/// The log as one run writes it. What a full disk had no room for is kept, and tried once more when the
-/// run has made room; so a log that cannot be written to is one error, however many events it misses.
+/// The log as one run writes it. Keeps the events that a full disk had no room for and tries once more when
+/// the run has made room. A log that cannot be written to is one error, however many events are lost.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Journal<'a> {
@@ -49,7 +49,7 @@ impl<'a> Journal<'a> {
     fn try_append(&mut self, event: &impl fmt::Display) -> Result<(), Reason> {
         let log = open_to_append(self.root)?;
         let stat = rustix::fs::fstat(&log)?;
-        // One name: a hard link planted here would have us write into somebody else's file.
+        // Refuse hard links: through one planted here we would write into another user's file.
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
             return Err(Reason::NotRegularWithOneName);
         }
