@@ -215,7 +215,7 @@ impl Cache {
         let access = Access::WRITE_OK | Access::EXEC_OK;
         match rustix::fs::accessat(&video, c".", access, AtFlags::EACCESS) {
             Err(error @ (Errno::ROFS | Errno::ACCESS)) => Err(error),
-            // Any other answer is the first segment's to find out.
+            // Any other error shows when the first segment is written.
             _ => Ok(directory),
         }
     }

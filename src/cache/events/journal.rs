@@ -20,7 +20,7 @@ use crate::sys::fd;
 pub(crate) struct Journal<'a> {
     root: &'a Root,
     unlogged: Vec<Event>,
-    /// The log ends in mid-line, and what is appended next would be glued to that.
+    /// The log ends in mid-line, so the next event needs a line feed before it.
     torn: bool,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Journal<'a> {
     }
 }
 
-/// Appends one event, an [`Event`] or a [`SweepEvent`], of which there are no more to come.
+/// Appends a single event, an [`Event`] or a [`SweepEvent`], without a retry.
 pub(crate) fn append(root: &Root, event: &impl fmt::Display) -> Result<(), Error> {
     Journal::new(root).try_append(event).map_err(|reason| cannot_append(root, reason))
 }
@@ -69,7 +69,7 @@ fn cannot_append(root: &Root, reason: Reason) -> Error {
     Error::new(Operation::AppendEvent, root.path().join(EVENTS_LOG), reason)
 }
 
-/// Whether somebody's last line was cut short, as by a full disk. Not knowing is no reason to fail.
+/// Whether the last line was cut short, as by a full disk. False if the log cannot be read.
 fn ends_in_mid_line(root: &Root) -> bool {
     let mut last = [b'\n'];
     if let Ok(Some((log, size))) = fd::open_regular(root.fd(), EVENTS_LOG) {
@@ -78,11 +78,11 @@ fn ends_in_mid_line(root: &Root) -> bool {
     last != [b'\n']
 }
 
-/// A new log begins above this: a million events, which `stats` reads in a fifth of a second.
+/// In bytes. A larger log is rotated; this holds a million events, which `stats` reads in 0.2 s.
 pub(crate) const LARGE_LOG: u64 = 64 << 20;
 
-/// Renames a log of more than `large` bytes, which replaces the one renamed before it. Takes the lock as
-/// proof that nobody else is doing the same, and would replace the log with an empty one.
+/// Renames a log of more than `large` bytes, replacing the old log. Requires the maintenance lock: two
+/// processes rotating at once could replace the old log with an empty one.
 pub(crate) fn rotate(root: &Root, large: u64, _maintenance: &Held) -> Result<(), Error> {
     try_rotate(root, large).map_err(|reason| {
         Error::new(Operation::RotateEventLog, root.path().join(OLD_EVENTS_LOG), reason)
