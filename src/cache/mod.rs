@@ -17,5 +17,5 @@ pub(crate) use entry::{StatEntry, identity, scan_entry, stat_entry};
 pub(crate) use listing::Listing;
 pub use notice::CacheNotice;
 pub use totals::Totals;
-pub(crate) use view::mount_in_the_way;
+pub(crate) use view::mounted_error;
 pub use view::{CacheView, Unreadable};

@@ -152,6 +152,6 @@ impl CacheView {
 }
 
 /// The error for an entry with something mounted on or under it.
-pub(crate) fn mount_in_the_way(root: &Root, key: Key) -> Error {
+pub(crate) fn mounted_error(root: &Root, key: Key) -> Error {
     Error::new(Operation::Enter, root.entry_path(key), Reason::Mounted)
 }

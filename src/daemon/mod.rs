@@ -138,7 +138,7 @@ impl Cache {
     /// Whether the entry is sealed right now. A hint: only a [`Pin`] keeps it so. Blocks for a few
     /// system calls.
     pub fn has_complete(&self, key: Key) -> Result<bool, Error> {
-        Ok(stat_entry(&self.root, key)?.is_some_and(|glance| glance.state == State::Sealed))
+        Ok(stat_entry(&self.root, key)?.is_some_and(|entry| entry.state == State::Sealed))
     }
 
     /// Pins the entry and, if it is sealed, marks it as used now. Blocks for as long as a remover holds

@@ -38,7 +38,7 @@ impl Actor<'_> {
         }
         self.check_unused(planned)?;
         let claim = self.remover.claim(planned.key, self.force())?;
-        let entry = self.look_again(planned)?;
+        let entry = self.rescan_locked(planned)?;
         self.remover.take_out(claim, &entry)?;
         self.journal.append(Event::removal(&entry, cause, self.order.now));
         Ok(())
@@ -70,11 +70,11 @@ impl Actor<'_> {
     }
 
     /// Reads the entry under the lock; an error if it must no longer be removed.
-    fn look_again(&mut self, planned: &Entry) -> Result<Entry, Fate> {
+    fn rescan_locked(&mut self, planned: &Entry) -> Result<Entry, Fate> {
         let Order { root, policy, now, .. } = self.order;
         if !matches!(policy, Policy::Invalidate { .. }) {
             let shield = policy.shield();
-            return look_as_planned(root, planned, &shield, now, &mut self.buffer);
+            return rescan_unchanged(root, planned, &shield, now, &mut self.buffer);
         }
         let entry = scan_entry(root, planned.key, &mut self.buffer)?.ok_or(Fate::Absent)?;
         match policy.shield().protection(&entry, now) {
@@ -113,7 +113,7 @@ impl Actor<'_> {
 
 /// Reads the entry again for `sweep` and `gc-orphans`, which remove it only if it has not changed since the
 /// plan. Without this, measured, thousands of entries were evicted right after a hit.
-fn look_as_planned(
+fn rescan_unchanged(
     root: &Root,
     planned: &Entry,
     shield: &Shield,

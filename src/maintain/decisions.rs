@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Decision, Kind, Limits, Notice, Observer, Order, Outcome};
 use crate::cache::events::{self, SweepEvent};
-use crate::cache::{CacheNotice, CacheView, Entry, PinState, Totals, mount_in_the_way};
+use crate::cache::{CacheNotice, CacheView, Entry, PinState, Totals, mounted_error};
 use crate::key::Key;
 use crate::locks::{self, OpenFiles};
 use crate::plan::{self, Fate, Plan, Policy, Protection, Which};
@@ -221,7 +221,7 @@ impl Outcome {
     fn fail_mounted(&mut self, root: &Root) {
         self.notices.retain(|notice| !matches!(notice, Notice::Cache(CacheNotice::Mounted(_))));
         let mounted = self.decisions.iter().filter(|d| d.fate == Fate::Kept(Protection::Mounted));
-        self.errors.extend(mounted.map(|decision| mount_in_the_way(root, decision.key)));
+        self.errors.extend(mounted.map(|decision| mounted_error(root, decision.key)));
     }
 
     /// Number of removed entries that somebody may be watching through a daemon that takes no locks.

@@ -92,7 +92,7 @@ pub fn run(
             }
             Err(error) => outcome.notices.push(Notice::NoMaintenanceLock(error)),
         }
-        reap(root, &mut outcome, observer)?;
+        delete_leftover_trash(root, &mut outcome, observer)?;
     }
     if let (Policy::Sweep(_), Some(held)) = (policy, &maintenance) {
         let rotated = events::rotate(root, events::LARGE_LOG, held);
@@ -104,7 +104,7 @@ pub fn run(
     let order = Order { root, policy, options, now: outcome.now };
     let mut view = CacheView::scan(root, observer)?;
     if has_manners && options.dry_run {
-        foresee_reaping(root, &view, &mut outcome);
+        count_trash(root, &view, &mut outcome);
     }
     let space = space_for(policy, options, root, &view)?;
     // Reading the open files of all processes is slow, so skip it if nothing would be removed.
@@ -196,7 +196,11 @@ fn space_for(
 }
 
 /// Deletes trash that removers left when they died.
-fn reap(root: &Root, outcome: &mut Outcome, progress: &dyn Progress) -> Result<(), Refused> {
+fn delete_leftover_trash(
+    root: &Root,
+    outcome: &mut Outcome,
+    progress: &dyn Progress,
+) -> Result<(), Refused> {
     let mut trash = Listing::read(root)?.trash;
     trash.retain(|name| may_delete_trash(root, name, outcome));
     for deleted in removal::delete_trash(root, &trash, progress) {
@@ -208,8 +212,8 @@ fn reap(root: &Root, outcome: &mut Outcome, progress: &dyn Progress) -> Result<(
     Ok(())
 }
 
-/// What [`reap`] would do, for a dry run.
-fn foresee_reaping(root: &Root, view: &CacheView, outcome: &mut Outcome) {
+/// What [`delete_leftover_trash`] would do, for a dry run.
+fn count_trash(root: &Root, view: &CacheView, outcome: &mut Outcome) {
     for trash in &view.trash {
         let may_delete = may_delete_trash(root, &trash.name, outcome);
         outcome.reaped += u64::from(may_delete);

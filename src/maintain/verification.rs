@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::{Notice, Observer, Subset};
 use crate::cache::events::{Event, Journal};
-use crate::cache::{CacheNotice, Cause, Entry, Listing, mount_in_the_way, scan_entry};
+use crate::cache::{CacheNotice, Cause, Entry, Listing, mounted_error, scan_entry};
 use crate::error::Error;
 use crate::key::Key;
 use crate::locks::OpenFiles;
@@ -104,7 +104,7 @@ pub fn verify(
     };
     for &key in listing.mounted.iter().filter(|key| is_selected(key)) {
         if is_named {
-            verification.errors.push(mount_in_the_way(root, key));
+            verification.errors.push(mounted_error(root, key));
         } else {
             verification.notices.push(Notice::Cache(CacheNotice::Mounted(root.entry_path(key))));
         }
