@@ -15,7 +15,7 @@ use crate::sys::walk::Buffer;
 /// Removes candidates, or in a dry run only checks that it could.
 pub(super) struct Actor<'a> {
     pub(super) order: Order<'a>,
-    /// The last reading of the files that other processes have open; `None` under `--locks-only`.
+    /// The last reading of the files that other processes have open; `None` if not read.
     pub(super) open: Option<OpenFiles>,
     pub(super) buffer: Buffer,
     pub(super) remover: Remover<'a>,

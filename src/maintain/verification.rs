@@ -35,7 +35,7 @@ pub enum Selection {
     All,
     /// These, sealed or not.
     Keys(Vec<Key>),
-    /// A part of the sealed entries, always the same ones.
+    /// A part of all entries, chosen by key.
     Subset(Subset),
 }
 
