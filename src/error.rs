@@ -90,7 +90,7 @@ pub enum Operation {
     Open,
     Read,
     List,
-    /// To look into an entry at all.
+    /// To read an entry that may have something mounted on or under it.
     Enter,
     Verify,
     MakeEntry,
@@ -155,7 +155,7 @@ impl fmt::Display for Operation {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The system said so.
+    /// An error of the operating system.
     #[error("{0}")]
     System(#[from] Errno),
     /// This process may not delete in the directory, so nothing in it was touched: `EACCES`, `EROFS` (a
@@ -167,7 +167,7 @@ pub enum Reason {
         /// The user whose directory it is.
         owner: u32,
     },
-    /// The standard library said so, of something that is not the system's error.
+    /// An error of the standard library that has no system error number.
     #[error("{message}")]
     Io {
         /// Of what kind it is.
@@ -193,10 +193,10 @@ pub enum Reason {
     /// The entry was replaced at every try.
     #[error("another process keeps replacing it")]
     ReplacedAgainAndAgain,
-    /// The entry is pinned, and cannot leave its name without being deleted in place.
+    /// The entry is pinned and cannot be renamed, and a pinned entry is never deleted in place.
     #[error("it is in use, and the disk has no room to rename it")]
     InUseWithoutRoom,
-    /// The entry is pinned, and has kept its name after the rename.
+    /// The entry is pinned and still has its name after the rename.
     #[error("it is in use, and still there after the rename")]
     InUseAfterRename,
 }

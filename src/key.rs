@@ -100,7 +100,7 @@ pub struct EmptySource;
 pub struct KeyInputs<'a> {
     /// The source as [`absolute`] gives it.
     pub source: &'a [u8],
-    /// The quality, taken as it is.
+    /// The quality, used verbatim.
     pub quality: &'a [u8],
     /// The audio track; daemons use -1 for the default one.
     pub audio: i64,
@@ -138,7 +138,7 @@ impl KeySuffix {
 
 /// Makes `source` absolute by text alone: joined to `working_dir` if it is relative, then `.`, `..`,
 /// doubled and trailing slashes removed. No symlink is resolved and nothing need exist.
-/// `working_dir` is asked only for a relative source; [`working_dir`] is the one to give.
+/// `working_dir` is called only for a relative source; [`working_dir`] is the one to give.
 pub fn absolute(
     source: &[u8],
     working_dir: impl FnOnce() -> std::io::Result<PathBuf>,

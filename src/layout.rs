@@ -10,7 +10,7 @@ pub const VIDEO: &str = "video";
 pub const SUBS: &str = "subs";
 /// The fMP4 initialisation segment, in [`VIDEO`].
 pub const INIT: &str = "init.mp4";
-/// Lockfile of the one maintainer at work.
+/// Lockfile of the maintainer: only one runs at a time.
 pub const MAINTENANCE_LOCK: &str = ".maintenance.lock";
 /// The optional event log.
 pub const EVENTS_LOG: &str = ".events.log";
@@ -27,7 +27,7 @@ pub fn write(key: Key) -> String {
     format!(".{key}.write")
 }
 
-/// Name under which an entry leaves the cache; `random` keeps two removals of one key apart.
+/// Name to which an entry is renamed for removal; `random` keeps two removals of one key apart.
 pub fn trash(key: Key, random: [u8; 8]) -> String {
     format!(".trash.{key}.{}", to_hex(&random))
 }
@@ -67,13 +67,13 @@ pub fn is_playlist(name: &[u8]) -> bool {
     name.ends_with(b".m3u8")
 }
 
-/// What a name in the cache's root says it is. The type of file decides too: an entry and trash are
-/// real directories, the rest regular files; anything else is foreign.
+/// Kind of a name in the root. The file type decides, too: entries and trash are real directories, the rest
+/// are regular files; anything else is foreign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootName {
     /// An entry.
     Entry(Key),
-    /// An entry on its way out.
+    /// A removed entry that is not deleted yet.
     Trash(Key),
     /// The pin lockfile of an entry.
     Pin(Key),
@@ -81,12 +81,12 @@ pub enum RootName {
     Write(Key),
     /// `.maintenance.lock`, `.events.log` or `.events.log.1`.
     Own,
-    /// Nobody's business but its owner's.
+    /// Anything else; reported, never touched.
     Foreign,
 }
 
 impl RootName {
-    /// Reads a name; never fails, what is not ours is foreign.
+    /// Parses a name. Never fails: a name that does not parse is foreign.
     pub fn parse(name: &[u8]) -> Self {
         if let Some(key) = Key::from_bytes(name) {
             return Self::Entry(key);

@@ -49,7 +49,7 @@
 //!     `attack::nothing_outside::a_directory_swapped_for_a_symlink_before_it_is_deleted_leads_nowhere`,
 //!     `attack::nothing_outside::a_mount_that_comes_after_the_plan_is_seen`,
 //!     `attack::nothing_outside::something_else_in_an_entry_goes_with_it_and_no_further`)
-//! 11. **No command touches foreign files**, and a file in the place of an entry does not stop the run.
+//! 11. **No command touches foreign files**, and one bad entry does not stop the run.
 //!     (`attack::nothing_outside::something_else_in_an_entrys_place_is_foreign`,
 //!     `contract::foreign::no_command_touches_what_is_foreign`)
 //!

@@ -1,4 +1,4 @@
-//! How a long run tells how far it is, without knowing who looks.
+//! The interface through which a long run reports its progress.
 
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub enum Task {
     Scan,
     /// Verifying entries.
     Verify,
-    /// Deleting what has left the cache.
+    /// Deleting trash.
     Delete,
 }
 

@@ -30,10 +30,10 @@ pub struct Root {
 pub struct Space {
     /// The file system's size: `f_blocks × f_frsize`.
     pub total: u64,
-    /// What an ordinary user could still write: `f_bavail × f_frsize`. Stays 0 while what is kept for
-    /// root is used up.
+    /// Bytes that an ordinary user can still write: `f_bavail × f_frsize`. Stays 0 while root's reserve is
+    /// partly used.
     pub available: u64,
-    /// What is not used, what is kept for root included: `f_bfree × f_frsize`.
+    /// Unused bytes, root's reserve included: `f_bfree × f_frsize`.
     pub free: u64,
 }
 
@@ -84,7 +84,7 @@ impl Root {
         })
     }
 
-    /// Waits until what was deleted is free: delayed allocation counts it only after that.
+    /// Waits until the space of deleted files is free: with delayed allocation it counts only then.
     pub(crate) fn sync(&self) -> rustix::io::Result<()> {
         rustix::fs::syncfs(&self.fd)
     }
@@ -96,7 +96,7 @@ impl Root {
     }
 }
 
-/// A name as the table of mounts has it.
+/// A name in the type that the mount table uses.
 pub(crate) fn os_name(name: &[u8]) -> &std::ffi::OsStr {
     std::ffi::OsStr::from_bytes(name)
 }

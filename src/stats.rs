@@ -25,7 +25,7 @@ pub struct Stats {
     pub partial: Totals,
     /// Files in all entries.
     pub files: u64,
-    /// The entries that nobody uses, as far as can be seen.
+    /// The entries that are not in use, as far as can be seen.
     pub evictable: Totals,
     /// The entries that a process has pinned.
     pub pinned: Totals,
@@ -33,25 +33,25 @@ pub struct Stats {
     pub open: Totals,
     /// The entries that were read lately, and that nobody pins, has open or encodes.
     pub read: Totals,
-    /// How many processes could be looked at.
+    /// How many processes could be examined.
     pub processes: ProcessCount,
     /// How the mount of the cache keeps the times of reads.
     pub atime: Atime,
     /// The partial entries that nobody pins and that were written to within [`crate::plan::MIN_AGE`].
     pub writing: Totals,
-    /// The entries whose pin could not be asked; the problems say why.
+    /// The entries whose pin could not be probed; `errors` says why.
     pub unknown: Totals,
     /// The partial entries that are evictable.
     pub abandoned: Totals,
     /// Removed entries whose files are still there.
     pub trash: Totals,
-    /// The names in the root that are nobody's here, sorted.
+    /// Names of the foreign files and directories in the root, sorted.
     pub foreign: Vec<CString>,
     /// Entries that could not be read in full; they count towards nothing.
     pub unreadable: u64,
     /// Entries with something mounted on or under them; never looked into.
     pub mounted: u64,
-    /// What the file system has; `None` where it does not say.
+    /// Space on the file system; `None` if it could not be read.
     pub space: Option<Space>,
     /// The event log.
     pub events: Summary,
@@ -62,7 +62,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Looks at the whole cache. Fails only where the root itself cannot be read.
+    /// Scans the whole cache. Fails only if the root itself cannot be read.
     pub fn gather(root: &Root, now: SystemTime, progress: &dyn Progress) -> Result<Self, Error> {
         let mut view = CacheView::scan(root, progress)?;
         let open = OpenFiles::read(root);
@@ -98,7 +98,7 @@ impl Stats {
             foreign,
             unreadable: unreadable_entries,
             mounted: mounted.len() as u64,
-            // Beside the point: a report without it is still whole.
+            // Ignore a failure: the report is useful without it.
             space: root.space().ok(),
             events,
             notices,

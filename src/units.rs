@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
-/// A text that is not a size, a percentage or a duration; displays as what would have been one.
+/// A text that is not a size, a percentage or a duration; its message says what is valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidUnit(String);
@@ -156,12 +156,12 @@ pub fn human_size(bytes: u64) -> String {
     humansize::format_size(bytes, humansize::BINARY)
 }
 
-/// How long before `now` something happened; zero where the recorded time lies in the future.
+/// The time from `then` to `now`; zero if `then` lies in the future.
 pub fn age(now: SystemTime, then: SystemTime) -> Duration {
     now.duration_since(then).unwrap_or_default()
 }
 
-/// The instant of a file's `st_mtime`, or of an event; what `SystemTime` cannot hold becomes the epoch.
+/// The instant of a file's `st_mtime`, or of an event; the epoch if `SystemTime` cannot hold it.
 pub fn instant(seconds: i64, nanoseconds: u32) -> SystemTime {
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let base = if seconds < 0 {
@@ -185,7 +185,7 @@ pub fn unix_seconds(time: SystemTime) -> i64 {
     }
 }
 
-/// RFC 3339 in UTC; a time outside the years that can be written so becomes the nearest that can.
+/// RFC 3339 in UTC; a time outside the years that the format allows becomes the nearest one inside.
 pub fn rfc3339(time: SystemTime) -> String {
     let nearest =
         if time < SystemTime::UNIX_EPOCH { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };

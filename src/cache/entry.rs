@@ -86,7 +86,7 @@ pub struct Trash {
     pub allocated_bytes: u64,
 }
 
-/// What a look at an entry's directory and marker alone tells.
+/// What the directory and the marker of an entry tell, without its files.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct StatEntry {
     pub(crate) identity: (u64, u64),
@@ -94,8 +94,8 @@ pub(crate) struct StatEntry {
     pub(crate) state: State,
 }
 
-/// Looks at the directory and the marker of an entry, and at none of its files; `None` if there is no
-/// entry of that name.
+/// Stats the directory and the marker of an entry, but none of its files; `None` if there is no entry of
+/// that name.
 pub(crate) fn stat_entry(root: &Root, key: Key) -> Result<Option<StatEntry>, Error> {
     let unreadable = |e: Errno| Error::new(Operation::Read, root.entry_path(key), e);
     let Some(top) = fd::find_dir(root.fd(), &*key.to_string()).map_err(unreadable)? else {
@@ -110,7 +110,7 @@ pub(crate) fn stat_entry(root: &Root, key: Key) -> Result<Option<StatEntry>, Err
     Ok(Some(StatEntry { identity: identity(&stat), last_used: modified(&stat), state }))
 }
 
-/// Looks at one entry; `None` if there is none of that name (any more). The pin is not looked at.
+/// Reads one entry in full; `None` if there is none of that name (any more). Does not probe the pin.
 pub(crate) fn scan_entry(
     root: &Root,
     key: Key,
@@ -122,8 +122,8 @@ pub(crate) fn scan_entry(
     let mut tally = Tally::default();
     let opened = rustix::fs::fstat(&top).map_err(unreadable)?;
     let walked = walk::walk(top, buffer, &mut tally);
-    // What was read counts only if it is still the entry: one renamed away in mid-look read as
-    // empty, and a hit in mid-look moved the clock.
+    // Stat the name again: an entry that is renamed during the scan reads as empty, and a hit during the
+    // scan sets `last_used`.
     let stat = match fd::stat(root.fd(), &*name) {
         Ok(stat) if identity(&stat) == identity(&opened) => stat,
         Ok(_) | Err(Errno::NOENT) => return Ok(None),

@@ -1,8 +1,7 @@
 //! What is on the disk: entries, trash and other names, read and added up, and the event log.
 //!
-//! Here: the types of what was read, and the code that reads it. Everything is a value once read; only
-//! appending to the event log writes. Not here: what to do about it (`plan`), whether an entry is whole
-//! (`verify`), or anything that removes (`removal`).
+//! Here: the types of entries, trash and events, and the code that reads them. Only the event log is
+//! written to. Not here: deciding what to remove (`plan`), checking entries (`verify`), removing (`removal`).
 
 mod cause;
 mod entry;
@@ -18,5 +17,5 @@ pub(crate) use entry::{StatEntry, identity, scan_entry, stat_entry};
 pub(crate) use listing::Listing;
 pub use notice::CacheNotice;
 pub use totals::Totals;
-pub(crate) use view::mount_in_the_way;
+pub(crate) use view::mounted_error;
 pub use view::{CacheView, Unreadable};

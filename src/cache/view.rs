@@ -34,18 +34,18 @@ pub struct CacheView {
     pub mounted: Vec<Key>,
     /// Leftover trash.
     pub trash: Vec<Trash>,
-    /// The names in the root that are nobody's here, sorted.
+    /// Names of the foreign files and directories in the root, sorted.
     pub foreign: Vec<CString>,
-    /// That this may not be a cache at all.
+    /// Set if the root may not be a cache at all.
     pub no_entries: Option<CacheNotice>,
-    /// How long the look took: a hit meanwhile sets a time that late.
+    /// How long the scan took: a hit during the scan sets a time up to this much after its start.
     pub took: Duration,
-    /// What else failed: pins that could not be probed, trash that could not be read.
+    /// Other failures: pins that could not be probed, trash that could not be read.
     pub errors: Vec<Error>,
 }
 
 impl CacheView {
-    /// Looks at everything in the root once. Fails only where the root itself cannot be listed.
+    /// Reads everything in the root once. Fails only if the root itself cannot be listed.
     pub fn scan(root: &Root, progress: &dyn Progress) -> Result<Self, Error> {
         let began = Instant::now();
         let listing = Listing::read(root)?;
@@ -110,7 +110,7 @@ impl CacheView {
         }
     }
 
-    /// What about the view as a whole the user should know, at `now`.
+    /// Notices about the cache as a whole, at `now`.
     pub fn notices(&self, root: &Root, now: SystemTime) -> Vec<CacheNotice> {
         /// A NAS's clock is off by seconds, which is not worth a warning.
         const SLACK: Duration = Duration::from_secs(60);
@@ -125,7 +125,7 @@ impl CacheView {
         notices
     }
 
-    /// Asks again about every pin that refused a probe, all together, until their patience is over.
+    /// Probes every refused pin again, all together, until [`locks::PATIENCE`] is over.
     fn settle_pins(&mut self, root: &Root, mut refused: Vec<usize>, since: Instant) {
         while !refused.is_empty() {
             let last = since.elapsed() >= locks::PATIENCE;
@@ -151,7 +151,7 @@ impl CacheView {
     }
 }
 
-/// Why an entry is left alone, whatever is asked.
-pub(crate) fn mount_in_the_way(root: &Root, key: Key) -> Error {
+/// The error for an entry with something mounted on or under it.
+pub(crate) fn mounted_error(root: &Root, key: Key) -> Error {
     Error::new(Operation::Enter, root.entry_path(key), Reason::Mounted)
 }

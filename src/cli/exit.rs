@@ -1,4 +1,4 @@
-//! What the process says by its exit status: the one place where an error becomes one.
+//! Exit statuses: the only place that turns an error into one.
 
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ impl UsageError {
     }
 }
 
-/// How a run ended. The order is precedence: of two things to say, the greater is said.
+/// How a run ended. The order is precedence: of two results, the greater one is the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// Done.

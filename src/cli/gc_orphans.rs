@@ -1,4 +1,4 @@
-//! `gc-orphans`: remove what dead encodes left behind.
+//! `gc-orphans`: remove leftovers of encodes that died.
 
 use hls_cache::maintain::Options;
 use hls_cache::plan::{MIN_AGE, Policy};

@@ -23,7 +23,7 @@ pub fn run(context: &Context<'_>, args: InvalidateArgs) -> anyhow::Result<Exit> 
     maintain(context, &policy, options, Vec::new())
 }
 
-/// All keys are read before anything is removed: one that is wrong removes nothing.
+/// Parses all keys before anything is removed: if any is not a valid key, nothing is removed.
 fn read_keys(input: impl io::BufRead) -> anyhow::Result<Vec<Key>> {
     let mut keys = Vec::new();
     for line in input.split(b'\n') {

@@ -42,7 +42,7 @@ pub fn run(context: &Context<'_>, args: &KeyArgs) -> anyhow::Result<Exit> {
     };
     let result = if args.stdin { printer.stdin() } else { printer.arguments(&args.source) };
     match result.and_then(|()| printer.out.flush().map_err(output_error)) {
-        // A reader that has enough is no error.
+        // A reader that closes the pipe early is not an error.
         Err(error)
             if error.operation == Operation::Write
                 && error.io_error_kind() == Some(io::ErrorKind::BrokenPipe) =>

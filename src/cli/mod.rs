@@ -74,8 +74,8 @@ fn run(cli: Cli, now: SystemTime) -> Exit {
     })
 }
 
-/// What clap does not tell: it compares options on one side of the command only, and an empty `--root`
-/// is an error where an empty variable is as good as none.
+/// Checks what clap does not: it compares options on one side of the command only, and an empty `--root`
+/// is an error although an empty variable counts as unset.
 fn resolve(global: &mut Global) -> Result<(), UsageError> {
     if global.quiet && global.verbose {
         return Err(UsageError::new("-q and -v cannot be used together; drop one"));

@@ -1,4 +1,4 @@
-//! `verify`: tell whole entries from damaged ones.
+//! `verify`: check entries for missing or damaged segments.
 
 use hls_cache::maintain::{self, Selection};
 use hls_cache::plan::Shield;

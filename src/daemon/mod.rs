@@ -1,5 +1,5 @@
-//! The daemon's side of the protocol, as guards: what is held cannot be forgotten, and what is
-//! dropped, or lost with the process, is released.
+//! The daemon's side of the protocol, as guards: dropping a guard releases its lock, and so does the death
+//! of the process.
 //!
 //! Here: hit, miss, seal and discard, each a guard or made from one. Not here: a rule of the protocol that a
 //! maintainer keeps too (`locks`, `removal`).
@@ -79,7 +79,7 @@ pub struct Cache {
     root: Arc<Root>,
 }
 
-/// What a look for a sealed entry came to.
+/// Result of [`Cache::lookup`].
 #[derive(Debug)]
 #[must_use]
 pub enum Lookup {
@@ -92,7 +92,7 @@ pub enum Lookup {
     Busy(Busy),
 }
 
-/// What a try to write an entry came to.
+/// Result of [`Cache::start`].
 #[derive(Debug)]
 #[must_use]
 pub enum Start {
@@ -138,7 +138,7 @@ impl Cache {
     /// Whether the entry is sealed right now. A hint: only a [`Pin`] keeps it so. Blocks for a few
     /// system calls.
     pub fn has_complete(&self, key: Key) -> Result<bool, Error> {
-        Ok(stat_entry(&self.root, key)?.is_some_and(|glance| glance.state == State::Sealed))
+        Ok(stat_entry(&self.root, key)?.is_some_and(|entry| entry.state == State::Sealed))
     }
 
     /// Pins the entry and, if it is sealed, marks it as used now. Blocks for as long as a remover holds
@@ -215,7 +215,7 @@ impl Cache {
         let access = Access::WRITE_OK | Access::EXEC_OK;
         match rustix::fs::accessat(&video, c".", access, AtFlags::EACCESS) {
             Err(error @ (Errno::ROFS | Errno::ACCESS)) => Err(error),
-            // Any other answer is the first segment's to find out.
+            // Any other error shows when the first segment is written.
             _ => Ok(directory),
         }
     }

@@ -1,4 +1,4 @@
-//! An entry in use.
+//! A pinned entry.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::root::Root;
 use crate::sys::walk::Buffer;
 use crate::verify::Checks;
 
-/// An entry in use: nobody removes it until this is dropped.
+/// A pinned entry: no maintainer removes it until this is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Pin {

@@ -25,8 +25,8 @@ pub struct Writer {
     /// Held since mkdir, so that the marker cannot land in another directory of that name.
     pub(super) directory: OwnedFd,
     pub(super) lock: Held,
-    /// Why the segments may not have reached the disk. The kernel says so once, and would say that all is
-    /// well when asked again.
+    /// Why the segments may not have reached the disk. The kernel reports this once; a second `syncfs` would
+    /// succeed.
     pub(super) lost: Option<Errno>,
 }
 

@@ -155,14 +155,14 @@ pub(crate) fn create(root: &Root, name: &str) -> rustix::io::Result<OwnedFd> {
     // lockfile with the mode that its umask gave, which cannot be avoided.
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = retry_on_intr(|| rustix::fs::openat(root.fd(), name, flags, shared_mode(root)))?;
-    give_to_cache(root, &fd);
+    set_owner_and_mode(root, &fd);
     Ok(fd)
 }
 
 fn create_nameless(root: &Root) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let fd = retry_on_intr(|| rustix::fs::openat(root.fd(), c".", flags, shared_mode(root)))?;
-    give_to_cache(root, &fd);
+    set_owner_and_mode(root, &fd);
     Ok(fd)
 }
 
@@ -171,7 +171,7 @@ fn shared_mode(root: &Root) -> Mode {
 }
 
 /// Ignores failures: the lock works for this process anyway, and some file systems have no owners and modes.
-fn give_to_cache(root: &Root, fd: impl AsFd) {
+fn set_owner_and_mode(root: &Root, fd: impl AsFd) {
     let _ = rustix::fs::fchmod(&fd, shared_mode(root));
     if rustix::process::geteuid().is_root() {
         let (uid, gid) = (Uid::from_raw(root.uid), Gid::from_raw(root.gid));

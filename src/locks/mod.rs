@@ -163,7 +163,7 @@ pub(crate) fn writer(root: &Root, key: Key) -> Result<Result<Held, Busy>, Error>
     named(root, &layout::write(key), LockMode::Exclusive, Duration::ZERO)
 }
 
-/// Takes the maintenance lock, waiting up to `wait` for another maintainer; `None` if that one still holds it.
+/// Takes the maintenance lock, waiting up to `wait` for another maintainer; `None` if it is still busy.
 pub(crate) fn maintenance(root: &Root, wait: Duration) -> Result<Option<Held>, Error> {
     match named(root, layout::MAINTENANCE_LOCK, LockMode::Exclusive, wait)? {
         Ok(held) => Ok(Some(held)),

@@ -1,4 +1,4 @@
-//! Acting on a plan: one candidate after the other, each looked at again under its lock.
+//! Acting on a plan: one candidate after the other, each read again under its lock.
 
 use std::time::SystemTime;
 
@@ -12,10 +12,10 @@ use crate::removal::{self, Remover};
 use crate::root::Root;
 use crate::sys::walk::Buffer;
 
-/// Carries candidates out, or in a dry run says that it would.
+/// Removes candidates, or in a dry run only checks that it could.
 pub(super) struct Actor<'a> {
     pub(super) order: Order<'a>,
-    /// The last reading of what other processes have open; `None` where it does not count.
+    /// The last reading of the files that other processes have open; `None` if not read.
     pub(super) open: Option<OpenFiles>,
     pub(super) buffer: Buffer,
     pub(super) remover: Remover<'a>,
@@ -38,14 +38,14 @@ impl Actor<'_> {
         }
         self.check_unused(planned)?;
         let claim = self.remover.claim(planned.key, self.force())?;
-        let entry = self.look_again(planned)?;
+        let entry = self.rescan_locked(planned)?;
         self.remover.take_out(claim, &entry)?;
         self.journal.append(Event::removal(&entry, cause, self.order.now));
         Ok(())
     }
 
-    /// Asks once more whether somebody uses the entry without a lock, before it is locked: a daemon gives up
-    /// waiting for a lock after a second.
+    /// Checks once more whether a process uses the entry without a lock. Called before locking, since it is
+    /// slow and a daemon waits only a second for the lock.
     fn check_unused(&mut self, planned: &Entry) -> Result<(), Fate> {
         let Order { root, policy, now, .. } = self.order;
         let Some(open) = &mut self.open else { return Ok(()) };
@@ -69,12 +69,12 @@ impl Actor<'_> {
         }
     }
 
-    /// The entry as it is under the lock, if it is still to go.
-    fn look_again(&mut self, planned: &Entry) -> Result<Entry, Fate> {
+    /// Reads the entry under the lock; an error if it must no longer be removed.
+    fn rescan_locked(&mut self, planned: &Entry) -> Result<Entry, Fate> {
         let Order { root, policy, now, .. } = self.order;
         if !matches!(policy, Policy::Invalidate { .. }) {
             let shield = policy.shield();
-            return look_as_planned(root, planned, &shield, now, &mut self.buffer);
+            return rescan_unchanged(root, planned, &shield, now, &mut self.buffer);
         }
         let entry = scan_entry(root, planned.key, &mut self.buffer)?.ok_or(Fate::Absent)?;
         match policy.shield().protection(&entry, now) {
@@ -83,15 +83,15 @@ impl Actor<'_> {
         }
     }
 
-    /// Frees what was removed, and tells the plan how much space there is then. A dry run believes that
-    /// everything comes back.
+    /// Deletes the trash of this run and tells the plan how much space there is then. A dry run assumes that
+    /// every removed byte becomes free.
     pub(super) fn measure_space(&mut self, plan: &mut Plan<'_>, outcome: &mut Outcome) {
         let Order { root, options, .. } = self.order;
         if options.dry_run {
             return plan.measured(plan.expected_space());
         }
         self.remover.empty_trash();
-        // Failing is no reason to stop: the reading is then a little old.
+        // Ignore a failure: the reading is then only a little out of date.
         let _ = root.sync();
         let space = root.space().unwrap_or_else(|error| {
             outcome.errors.push(error);
@@ -100,8 +100,8 @@ impl Actor<'_> {
         plan.measured(space);
     }
 
-    /// Deletes what has left its name, which makes room for what the log had none for.
-    /// Returns how many processes could be looked at.
+    /// Deletes the trash of this run, then retries events that a full disk had no room to log.
+    /// Returns how many processes could be examined.
     pub(super) fn finish(self, outcome: &mut Outcome) -> ProcessCount {
         let deleted = self.remover.finish();
         outcome.freed_bytes = deleted.freed_bytes;
@@ -111,9 +111,9 @@ impl Actor<'_> {
     }
 }
 
-/// The second look of `sweep` and `gc-orphans`: removed only if it is as it was planned. Without it,
-/// measured, thousands of entries were evicted right after a hit.
-fn look_as_planned(
+/// Reads the entry again for `sweep` and `gc-orphans`, which remove it only if it has not changed since the
+/// plan. Without this, measured, thousands of entries were evicted right after a hit.
+fn rescan_unchanged(
     root: &Root,
     planned: &Entry,
     shield: &Shield,
@@ -132,7 +132,7 @@ fn look_as_planned(
     if planned.state == State::Sealed && shield.locks_only {
         return Ok(planned.clone());
     }
-    // The whole entry is read again: neither segments nor readers move its directory's mtime.
+    // Read the whole entry again: writing segments and reading them do not move its directory's mtime.
     let entry = scan_entry(root, planned.key, buffer)?.ok_or(Fate::Absent)?;
     let has_changed = entry.identity != planned.identity
         || (entry.state == State::Partial && entry.last_written != planned.last_written);

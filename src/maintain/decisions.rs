@@ -1,17 +1,17 @@
-//! What became of every entry of a run, told as it happens and added up at the end.
+//! The decision on every entry of a run: reported to the observer at once, added up at the end.
 
 use std::collections::HashSet;
 
 use super::{Decision, Kind, Limits, Notice, Observer, Order, Outcome};
 use crate::cache::events::{self, SweepEvent};
-use crate::cache::{CacheNotice, CacheView, Entry, PinState, Totals, mount_in_the_way};
+use crate::cache::{CacheNotice, CacheView, Entry, PinState, Totals, mounted_error};
 use crate::key::Key;
 use crate::locks::{self, OpenFiles};
 use crate::plan::{self, Fate, Plan, Policy, Protection, Which};
 use crate::root::Root;
 use crate::units::{Percent, unix_seconds};
 
-/// The decisions on entries whose turn it was, each told to the observer as soon as it is made.
+/// The decisions on candidates, each reported to the observer as soon as it is made.
 pub(super) struct Told<'a> {
     /// By the entry's place in the view.
     pub(super) decisions: Vec<Option<Decision>>,
@@ -40,8 +40,7 @@ impl Told<'_> {
     }
 }
 
-/// What is to be said of an entry with this fate. `None` for somebody else's removal: only a user who
-/// named the entry is told.
+/// The decision to report. `None` if another process removed the entry and the user did not name it.
 fn decide(order: &Order<'_>, entry: &Entry, fate: Fate) -> Option<Decision> {
     let is_named = matches!(order.policy, Policy::Invalidate { which: Which::Keys(_), .. });
     let is_absent = fate == Fate::Absent;
@@ -52,7 +51,7 @@ fn decide(order: &Order<'_>, entry: &Entry, fate: Fate) -> Option<Decision> {
     Some(Decision { key: entry.key, entry: known, fate })
 }
 
-/// Names the users of what was found in use only when it was its turn, if they still use it.
+/// Adds the holders of an entry that was not in use at the scan but is now, if they still use it.
 fn find_late_holders(root: &Root, open: Option<&OpenFiles>, decision: &mut Decision) {
     let Some(entry) = &mut decision.entry else { return };
     match decision.fate {
@@ -110,7 +109,7 @@ impl Outcome {
         self.notices.extend(self.unmet.iter().copied().map(Notice::Unmet));
     }
 
-    /// Lists what became of every entry, in eviction order, and tells what was not told as it happened.
+    /// Lists the decision on every entry, in eviction order, and reports those not reported yet.
     fn list_decisions(
         &mut self,
         order: &Order<'_>,
@@ -129,7 +128,7 @@ impl Outcome {
         };
         let of_named: HashSet<&Key> = named.iter().collect();
         let is_wanted = |key: &Key| named.is_empty() || of_named.contains(key);
-        // Whether it would have been the turn of what cannot be judged: not if nothing had to go.
+        // Unreadable and mounted entries count as kept only if the run had something to remove.
         let is_turn = self.kind == Kind::Invalidate || !plan.decided().is_empty();
         let unjudged = |key, protection| {
             let fate =
@@ -182,7 +181,7 @@ impl Outcome {
         };
         if let Err(error) = events::append(root, &event) {
             let notice = Notice::NotLogged(error);
-            // The removals may have said it.
+            // A removal may have added the same notice.
             if !self.notices.contains(&notice) {
                 self.notices.push(notice);
             }
@@ -218,15 +217,14 @@ impl Outcome {
         }
     }
 
-    /// What is mounted in an entry is a failure for the user who asked for the entry to go, whenever it
-    /// was mounted; other runs skip it.
+    /// A mount on or under an entry is an error if the user named the entry; other runs skip such entries.
     fn fail_mounted(&mut self, root: &Root) {
         self.notices.retain(|notice| !matches!(notice, Notice::Cache(CacheNotice::Mounted(_))));
         let mounted = self.decisions.iter().filter(|d| d.fate == Fate::Kept(Protection::Mounted));
-        self.errors.extend(mounted.map(|decision| mount_in_the_way(root, decision.key)));
+        self.errors.extend(mounted.map(|decision| mounted_error(root, decision.key)));
     }
 
-    /// Of the removed entries, those that somebody may be watching: without lockfiles nobody can tell.
+    /// Number of removed entries that somebody may be watching through a daemon that takes no locks.
     fn unseen_uses(&self) -> u64 {
         let removed = self.decisions.iter().filter(|d| matches!(d.fate, Fate::Removed(_)));
         let unseen = removed.filter_map(|decision| decision.entry.as_ref());

@@ -1,8 +1,9 @@
-//! The runs: look, plan, act, and what came of it.
+//! The runs: scan, plan, act, and return the outcome.
 //!
 //! Here: the one pipeline of the commands that remove, the run of `verify`, and their results as facts. Each
-//! locks, looks again, removes and reports in the order that the protocol asks for. Not here: what should go
-//! (`plan`), how it goes (`removal`), or a word of what the user reads (the binary's report).
+//! locks, reads the entry again, removes and reports in the order that the protocol requires. Not here:
+//! which entries to remove (`plan`), how to remove them (`removal`), or any text for the user (the report
+//! in the binary).
 
 mod act;
 mod decisions;
@@ -41,27 +42,27 @@ pub struct Options {
     pub dry_run: bool,
     /// How long to wait for another maintainer.
     pub wait: Duration,
-    /// The user said how recent is in use (`--keep-recent`, `--min-age`), and needs no warning.
+    /// The user gave `--keep-recent` or `--min-age`, and needs no warning about daemons without locks.
     pub ages_given: bool,
 }
 
-/// Why a run did not happen.
+/// Why a run did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// Another maintainer is at work.
     #[error("another maintainer is at work in this cache")]
     Busy {
-        /// The processes that hold the maintenance lock, as far as they are known.
+        /// The known holders of the maintenance lock.
         holders: Vec<Holder>,
         /// How long the run waited for them.
         waited: Duration,
     },
-    /// The cache itself could not be read.
+    /// The root could not be read.
     #[error(transparent)]
     Unreadable(#[from] Error),
 }
 
-/// What a run was asked for.
+/// The request that a run carries out.
 #[derive(Clone, Copy)]
 struct Order<'a> {
     root: &'a Root,
@@ -70,7 +71,7 @@ struct Order<'a> {
     now: SystemTime,
 }
 
-/// Carries `policy` out in `root`. `now` is what ages are counted from.
+/// Carries `policy` out in `root`. Ages are counted from `now`.
 pub fn run(
     root: &Root,
     policy: &Policy,
@@ -91,22 +92,22 @@ pub fn run(
             }
             Err(error) => outcome.notices.push(Notice::NoMaintenanceLock(error)),
         }
-        reap(root, &mut outcome, observer)?;
+        delete_leftover_trash(root, &mut outcome, observer)?;
     }
     if let (Policy::Sweep(_), Some(held)) = (policy, &maintenance) {
         let rotated = events::rotate(root, events::LARGE_LOG, held);
         outcome.notices.extend(rotated.err().map(Notice::NotLogged));
     }
 
-    // Ages count from when the wait for another maintainer was over.
+    // Ages count from the end of the wait for another maintainer.
     outcome.now = now.checked_add(began.elapsed()).unwrap_or(now);
     let order = Order { root, policy, options, now: outcome.now };
     let mut view = CacheView::scan(root, observer)?;
     if has_manners && options.dry_run {
-        foresee_reaping(root, &view, &mut outcome);
+        count_trash(root, &view, &mut outcome);
     }
     let space = space_for(policy, options, root, &view)?;
-    // Reading what all processes have open is only worth it where something would go.
+    // Reading the open files of all processes is slow, so skip it if nothing would be removed.
     let mut open = None;
     if !policy.shield().locks_only && Plan::new(&view, policy, order.now, space).has_candidate() {
         let read = OpenFiles::read(root);
@@ -135,7 +136,7 @@ pub fn run(
     }
     told.tell(&order, &view, &plan, actor.open.as_ref(), &outcome);
     if needs_space(policy) && !options.dry_run {
-        // What the file system says at the end, not what was planned.
+        // Report the free space that the file system has at the end, not the planned one.
         actor.measure_space(&mut plan, &mut outcome);
     }
     let processes = actor.finish(&mut outcome);
@@ -148,14 +149,14 @@ pub fn run(
     Ok(outcome)
 }
 
-/// That a run which removes could not look at some processes, which may be using what went.
+/// The notice that entries were removed although some processes, which may use them, could not be examined.
 fn unseen_processes(outcome: &Outcome, processes: ProcessCount) -> Option<Notice> {
     let is_blind = outcome.removed > 0 && processes.unreadable > 0;
     is_blind.then_some(Notice::UnseenProcesses(processes))
 }
 
-/// Takes the maintenance lock, and says for whom it waits if it has to; `None` when another process
-/// still holds it after `wait`.
+/// Takes the maintenance lock, and tells the observer which processes it waits for; `None` when another
+/// process still holds the lock after `wait`.
 fn become_maintainer(
     root: &Root,
     wait: Duration,
@@ -173,8 +174,8 @@ fn needs_space(policy: &Policy) -> bool {
     matches!(policy, Policy::Sweep(Sweep { min_free: Some(_), .. }))
 }
 
-/// The file system's space, if it matters; a dry run counts as free what a real one would have deleted
-/// from the trash by now.
+/// The file system's space, if a limit depends on it. A dry run counts leftover trash as free, since a real
+/// run would have deleted it by now.
 fn space_for(
     policy: &Policy,
     options: Options,
@@ -194,8 +195,12 @@ fn space_for(
     })
 }
 
-/// Deletes what dead removers left.
-fn reap(root: &Root, outcome: &mut Outcome, progress: &dyn Progress) -> Result<(), Refused> {
+/// Deletes trash that removers left when they died.
+fn delete_leftover_trash(
+    root: &Root,
+    outcome: &mut Outcome,
+    progress: &dyn Progress,
+) -> Result<(), Refused> {
     let mut trash = Listing::read(root)?.trash;
     trash.retain(|name| may_delete_trash(root, name, outcome));
     for deleted in removal::delete_trash(root, &trash, progress) {
@@ -207,8 +212,8 @@ fn reap(root: &Root, outcome: &mut Outcome, progress: &dyn Progress) -> Result<(
     Ok(())
 }
 
-/// What [`reap`] would come to.
-fn foresee_reaping(root: &Root, view: &CacheView, outcome: &mut Outcome) {
+/// What [`delete_leftover_trash`] would do, for a dry run.
+fn count_trash(root: &Root, view: &CacheView, outcome: &mut Outcome) {
     for trash in &view.trash {
         let may_delete = may_delete_trash(root, &trash.name, outcome);
         outcome.reaped += u64::from(may_delete);

@@ -1,4 +1,4 @@
-//! What the user should know although nothing failed, as facts; the sentences are the report's.
+//! Facts that the user should know although nothing failed. The report words them.
 
 use crate::cache::CacheNotice;
 use crate::error::Error;
@@ -8,18 +8,18 @@ use crate::plan::Unmet;
 /// One thing that the user should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// The run went on without the maintenance lock, which could not be had for this reason.
+    /// The run went on without the maintenance lock, which it could not take for this reason.
     NoMaintenanceLock(Error),
     /// Events could not be logged; the first reason.
     NotLogged(Error),
-    /// Of the cache as it was found.
+    /// A notice about the cache, from the scan.
     Cache(CacheNotice),
-    /// So many of the removed entries were used within [`crate::plan::A_FILM`] and came from a daemon
-    /// that takes no locks.
+    /// Number of removed entries that were used within [`crate::plan::A_FILM`] and come from a daemon that
+    /// takes no locks.
     UnseenUse(u64),
-    /// What the caller wants said with the rest.
+    /// A notice of the caller, reported with the others.
     Caller(String),
-    /// Something was removed, and some processes could not be looked at.
+    /// Entries were removed although some processes could not be examined.
     UnseenProcesses(ProcessCount),
     /// A limit is still exceeded.
     Unmet(Unmet),

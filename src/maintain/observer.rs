@@ -1,4 +1,4 @@
-//! Who watches a run, from outside the library.
+//! The interface through which a caller follows a run.
 
 use std::time::Duration;
 
@@ -6,17 +6,16 @@ use super::{Decision, Outcome, Verdict};
 use crate::locks::Holder;
 use crate::progress::Progress;
 
-/// Watches a run. `()` does not.
+/// Follows a run. `()` ignores everything.
 pub trait Observer: Progress {
-    /// The run waits up to `patience` for another maintainer: for these processes, as far as they are
-    /// known.
+    /// The run waits up to `patience` for another maintainer; `_holders` are its known processes.
     fn waiting(&self, _holders: &[Holder], _patience: Duration) {}
 
-    /// Called once for each decision: right after the removal, or when the entry was passed over, and at
-    /// the end for entries that nothing asked to go. `so_far` has what was asked for, and not yet the totals.
+    /// Called once for each decision: right after the entry was removed or kept, and at the end for entries
+    /// that were no candidates. `so_far` has the request but not yet the totals.
     fn decided(&self, _so_far: &Outcome, _decision: &Decision) {}
 
-    /// An entry was verified and, where that was asked for, removed just now; each is told once, by key.
+    /// Called once for each entry, in order of keys, after it was verified and, with `fix`, removed.
     fn judged(&self, _verdict: &Verdict) {}
 }
 

@@ -1,4 +1,4 @@
-//! What came of a run.
+//! The result of a run.
 
 use std::time::{Duration, SystemTime};
 
@@ -36,12 +36,11 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Outcome {
-    /// What ages count from: the time that was given, plus what the wait for another maintainer took.
+    /// Ages count from here: the time given by the caller plus the wait for another maintainer.
     pub now: SystemTime,
     /// What it was for.
     pub kind: Kind,
-    /// What tells whether somebody uses an entry. That the user named an entry, or forced it, does not make
-    /// it any less used.
+    /// Decides whether an entry counts as in use in the report, even where the user named or forced it.
     pub shield: Shield,
     /// Whether it was a dry run.
     pub dry_run: bool,
@@ -69,7 +68,7 @@ pub struct Outcome {
     pub limits: Option<Limits>,
     /// The limits that are still exceeded.
     pub unmet: Vec<Unmet>,
-    /// Nothing was evicted for `max_size`, because what cannot go fills it alone.
+    /// Nothing was evicted for `max_size`, because entries in use alone exceed it.
     pub gave_up: bool,
     /// Leftovers of dead removers, deleted; of a dry run: to be deleted.
     pub reaped: u64,
@@ -130,8 +129,8 @@ impl Outcome {
         }
     }
 
-    /// The entries that the user asked to go and that stay because somebody uses or changed them; of
-    /// other runs none, which say what they left by their limits.
+    /// The entries that the user asked to remove and that were kept because they are in use or have changed.
+    /// Empty for other runs, whose unmet limits tell the same.
     pub fn left_in_use(&self) -> impl Iterator<Item = &Decision> {
         let is_invalidation = self.kind == Kind::Invalidate;
         self.decisions.iter().filter(move |decision| {

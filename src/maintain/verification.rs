@@ -1,11 +1,11 @@
-//! The run of `verify`: which entries are damaged, and removing these.
+//! The run of `verify`: finding damaged entries, and removing them with `--fix`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use super::{Notice, Observer, Subset};
 use crate::cache::events::{Event, Journal};
-use crate::cache::{CacheNotice, Cause, Entry, Listing, mount_in_the_way, scan_entry};
+use crate::cache::{CacheNotice, Cause, Entry, Listing, mounted_error, scan_entry};
 use crate::error::Error;
 use crate::key::Key;
 use crate::locks::OpenFiles;
@@ -17,14 +17,14 @@ use crate::sys::parallel;
 use crate::sys::walk::Buffer;
 use crate::verify::{Checks, Health, check_entry};
 
-/// What was found of one entry.
+/// Result of verifying one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The entry.
     pub key: Key,
     /// Its state.
     pub health: Health,
-    /// What became of it; `None` if nothing was asked or needed.
+    /// Result of the removal; `None` without `--fix` or damage.
     pub fate: Option<Fate>,
 }
 
@@ -35,7 +35,7 @@ pub enum Selection {
     All,
     /// These, sealed or not.
     Keys(Vec<Key>),
-    /// Of all entries a stable part.
+    /// A part of all entries, chosen by key.
     Subset(Subset),
 }
 
@@ -80,7 +80,7 @@ impl Verification {
     }
 }
 
-/// Verifies the entries of `selection`, and removes what is damaged where `fix` says what protects it.
+/// Verifies the entries of `selection`. With `fix`, removes the damaged ones that it does not protect.
 pub fn verify(
     root: &Root,
     selection: &Selection,
@@ -104,7 +104,7 @@ pub fn verify(
     };
     for &key in listing.mounted.iter().filter(|key| is_selected(key)) {
         if is_named {
-            verification.errors.push(mount_in_the_way(root, key));
+            verification.errors.push(mounted_error(root, key));
         } else {
             verification.notices.push(Notice::Cache(CacheNotice::Mounted(root.entry_path(key))));
         }
@@ -117,8 +117,7 @@ pub fn verify(
     };
     observer.start(Task::Verify, keys.len());
     let results = parallel::map(&keys, Buffer::new, |buffer, &key| {
-        // As it was before this run's own reads, which move the time of the last read where it is not the
-        // owner's or root's.
+        // Read the atimes before this run reads files, which changes them unless it is the owner or root.
         let before = fix.and_then(|_| scan_entry(root, key, buffer).ok().flatten());
         let health = check_entry(root, key, checks, buffer);
         observer.step();
@@ -211,7 +210,7 @@ impl<'a> Repair<'a> {
         Ok(entry)
     }
 
-    /// Whether somebody uses the entry without a lock, asked before it is locked.
+    /// Checks that no process uses the entry without a lock. Called before locking, since it is slow.
     fn check_unused(&mut self, key: Key) -> Result<(), Fate> {
         if self.shield.locks_only {
             return Ok(());
@@ -230,7 +229,7 @@ impl<'a> Repair<'a> {
         }
     }
 
-    /// Whether somebody has begun to read it since, as far as this run's own reads do not hide that.
+    /// Checks that nobody has read the entry since. Skipped where this run's own reads change the atime.
     fn check_unread(&mut self, key: Key) -> Result<(), Fate> {
         let user = rustix::process::geteuid();
         if self.shield.locks_only || !(user.is_root() || user.as_raw() == self.root.uid) {
@@ -254,7 +253,7 @@ impl<'a> Repair<'a> {
     }
 }
 
-/// The entry as it is under the lock, if it is still damaged.
+/// Reads the entry under the lock; an error if it is no longer damaged.
 fn check_damaged(
     root: &Root,
     key: Key,
@@ -269,7 +268,7 @@ fn check_damaged(
     scan_entry(root, key, buffer)?.ok_or(Fate::Absent)
 }
 
-/// Removes `key` for its user, by locks alone, if it is still damaged under the lock.
+/// Removes `key` for a daemon if it is still damaged under the lock. Only a pin protects it.
 pub(crate) fn remove_if_damaged(
     remover: &mut Remover<'_>,
     root: &Root,

@@ -1,4 +1,4 @@
-//! What becomes of an entry, and why: one type from the plan over the removal to the report.
+//! The result for an entry, and its reason: one type for the plan, the removal and the report.
 
 use crate::cache::Cause;
 use crate::error::Error;
@@ -60,13 +60,13 @@ impl Protection {
 /// What became of an entry, or in a dry run would become of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It was never its turn; with what would have protected it.
+    /// It was no candidate; with the protection that it would have had.
     Untouched(Option<Protection>),
-    /// It was its turn, and it stays.
+    /// It was a candidate and was kept.
     Kept(Protection),
-    /// It has left its name.
+    /// It was renamed to the trash or deleted.
     Removed(Cause),
-    /// It was its turn, and there is no entry of that name (any more).
+    /// It was a candidate, but there is no entry of that name (any more).
     Absent,
     /// It could not be locked, looked at or removed; with [`Reason::Denied`](crate::error::Reason::Denied) it was
     /// not touched.

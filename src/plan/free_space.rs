@@ -1,4 +1,4 @@
-//! Evicting for `min_free`: how much must go, when free space is read again, and when it is no use.
+//! Evicting for `min_free`: how much to evict, when to read free space again, and when to give up.
 
 use crate::root::Space;
 
@@ -15,7 +15,7 @@ pub struct Shortage {
     pub freed: u64,
     /// What the entries occupy that are left and that nothing protects.
     pub evictable: u64,
-    /// What ended it early, if anything did.
+    /// Why eviction ended early, if it did.
     pub ended: Option<EndedEarly>,
 }
 
@@ -28,8 +28,8 @@ pub enum EndedEarly {
     MinBudget,
 }
 
-/// In bytes: what comes back of less than this is lost among what others write meanwhile. An encode
-/// writes about as much while an entry is deleted.
+/// In bytes. When less than this was evicted, the freed space cannot be told from what other processes
+/// write meanwhile: an encode writes about as much while an entry is deleted.
 const MEASURABLE: u64 = 1 << 20;
 
 /// How much space there is, and what evicting for `min_free` has given back.
@@ -78,7 +78,7 @@ impl Reclaim {
         self.removed_since > 0
     }
 
-    /// From here on entries go for `min_free`.
+    /// Starts counting evictions for `min_free`.
     pub(super) fn begin(&mut self) {
         self.start = self.space;
     }
@@ -100,7 +100,7 @@ impl Reclaim {
         self.ended.is_some()
     }
 
-    /// Takes a new reading, which shows whether what was evicted came back.
+    /// Takes a new reading, and ends eviction if too little of the evicted space became free.
     pub(super) fn measured(&mut self, space: Space) {
         self.space = space;
         self.removed_since = 0;
@@ -113,9 +113,9 @@ impl Reclaim {
         }
     }
 
-    /// Whether space has to be read before more goes for `target`: after the first entry, since that may
-    /// free nothing, whenever twice as much has gone, and before it counts as reached where the last
-    /// reading was zero, which can be any amount below what is kept for root.
+    /// Whether to read the free space before evicting more for `target`: after the first entry, since that
+    /// may free nothing; whenever the evicted bytes have doubled; and, where the last reading was zero,
+    /// before the target counts as met, since zero can be any amount below root's reserve.
     pub(super) fn is_measuring_due(&self, target: u64) -> bool {
         let is_doubtful = self.space.available == 0 && self.is_met(target);
         self.is_outdated() && (self.evicted >= self.measure_at || is_doubtful)

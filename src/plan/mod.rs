@@ -1,12 +1,12 @@
 //! What to remove and why: pure decisions over a view, a policy and the time.
 //!
-//! A [`Plan`] is asked for one step after the other and told what came of each, because a candidate can
-//! vanish, change or be pinned between the scan and the lock, and then the next takes its place; and
-//! because only the file system says how much a removal freed. A dry run tells it that everything went
-//! as planned, and so is the same plan.
+//! The caller asks a [`Plan`] for one step at a time and reports the result of each. A candidate can
+//! vanish, change or be pinned between the scan and the lock, and then the next takes its place; and only
+//! the file system knows how much space a removal freed. A dry run uses the same plan and reports that
+//! every step succeeded.
 //!
 //! Here: policies, the order of eviction, what protects an entry, when a limit is met. Nothing here reads the
-//! disk or the clock. Not here: doing any of it (`removal`, `maintain`), or a sentence about it.
+//! disk or the clock. Not here: carrying out the plan (`removal`, `maintain`), or any text for the user.
 
 mod fate;
 mod free_space;
@@ -29,18 +29,18 @@ use crate::cache::{CacheView, Entry, State};
 use crate::root::Space;
 use crate::units::age;
 
-/// What the plan wants done next.
+/// The next step of a plan.
 #[derive(Debug)]
 #[must_use]
 pub enum Step<'p, 'a> {
     /// Remove this entry, and [`Candidate::settle`] it.
     Remove(Candidate<'p, 'a>),
-    /// Free what was removed so far, read how much space there is, and tell [`Plan::measured`].
+    /// Delete the trash of this run, read the free space, and pass it to [`Plan::measured`].
     MeasureSpace,
 }
 
-/// The entry whose turn it is. While there is one the plan gives no other, and [`Candidate::settle`] uses
-/// it up: an entry settled twice would be subtracted twice.
+/// The entry to remove next. The plan lends one candidate at a time, and [`Candidate::settle`] consumes it:
+/// an entry settled twice would be subtracted twice.
 ///
 /// ```compile_fail,E0382
 /// # use hls_cache::plan::{Candidate, Fate};
@@ -66,7 +66,7 @@ pub struct Candidate<'p, 'a> {
 }
 
 impl Candidate<'_, '_> {
-    /// Its place in the view's entries.
+    /// Index into the view's entries.
     pub fn index(&self) -> usize {
         self.index
     }
@@ -76,7 +76,7 @@ impl Candidate<'_, '_> {
         self.cause
     }
 
-    /// Tells the plan what became of it.
+    /// Reports the result to the plan.
     pub fn settle(self, fate: Fate) {
         let Self { plan, index, cause } = self;
         plan.settle(index, cause, fate);
@@ -135,7 +135,7 @@ enum Goal {
 struct Pursuit {
     /// Position in the order of eviction.
     cursor: usize,
-    /// Nothing may go for this goal: what cannot go is too much alone.
+    /// Nothing may be evicted for this goal: entries in use alone exceed it.
     is_hopeless: bool,
 }
 
@@ -146,9 +146,9 @@ pub struct Plan<'a> {
     order: Vec<usize>,
     protection: Vec<Option<Protection>>,
     ages: Vec<Duration>,
-    /// What became of each entry whose turn it was.
+    /// The result for each entry that was a candidate.
     fates: Vec<Option<Fate>>,
-    /// Their places, in the order in which it was their turn.
+    /// Indices of these entries, in the order in which they were candidates.
     decided: Vec<usize>,
     goals: Vec<Goal>,
     goal: usize,
@@ -182,7 +182,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Whether anything would be removed, as far as is known.
+    /// Whether the plan has anything to remove.
     pub fn has_candidate(mut self) -> bool {
         self.next_step().is_some()
     }
@@ -211,7 +211,7 @@ impl<'a> Plan<'a> {
                 return None;
             }
             if matches!(goal, Goal::MinFree { .. }) {
-                // What earlier goals removed must not be taken for freed by this one.
+                // Measure first, so that space freed for earlier goals is not counted for this one.
                 if self.reclaim.is_outdated() {
                     return Some(Next::MeasureSpace);
                 }
@@ -263,7 +263,7 @@ impl<'a> Plan<'a> {
         self.decided.push(index);
     }
 
-    /// Tells how much space there is, now that what was removed is deleted.
+    /// Reports the free space, after the trash of this run was deleted.
     pub fn measured(&mut self, space: Space) {
         self.reclaim.measured(space);
     }
@@ -273,7 +273,7 @@ impl<'a> Plan<'a> {
         self.reclaim.expected()
     }
 
-    /// Nothing need go for this goal (any more).
+    /// Whether the goal needs no more evictions.
     fn is_met(&self, goal: Goal) -> bool {
         match goal {
             Goal::MaxEntries(most) => self.left.entries <= most,
@@ -283,7 +283,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The goal, which was not met, is over.
+    /// Whether to stop evicting for a goal that was not met at its start.
     fn is_reached(&self, goal: Goal) -> bool {
         match goal {
             Goal::MaxSize { target, .. } => {
@@ -299,7 +299,7 @@ impl<'a> Plan<'a> {
         matches!(goal, Goal::MinFree { target, .. } if self.reclaim.is_measuring_due(target))
     }
 
-    /// Whether evicting this entry would take the cache below what `min_free` must leave.
+    /// Whether evicting this entry for `min_free` would take the cache below `min_budget`.
     fn is_too_much(&self, goal: Goal, index: usize) -> bool {
         let Goal::MinFree { min_budget, .. } = goal else { return false };
         self.left.bytes.saturating_sub(self.entries[index].bytes) < min_budget
@@ -330,7 +330,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The limits that what is left exceeds. `older_than` is never unmet.
+    /// The limits that the remaining entries exceed. `older_than` is never unmet.
     pub fn unmet(&self) -> Vec<Unmet> {
         let unmet = |&goal: &Goal| match goal {
             _ if self.is_met(goal) => None,
@@ -351,7 +351,7 @@ impl<'a> Plan<'a> {
         self.reclaim.shortage(target, evictable)
     }
 
-    /// What `min_free` comes to in bytes, if it is a limit.
+    /// The `min_free` target in bytes, if that limit is set.
     pub fn min_free_target(&self) -> Option<u64> {
         self.goals.iter().find_map(|goal| match goal {
             Goal::MinFree { target, .. } => Some(*target),
@@ -359,7 +359,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// What is left.
+    /// Totals of the remaining entries.
     pub fn left(&self) -> Totals {
         self.left
     }
@@ -369,24 +369,24 @@ impl<'a> Plan<'a> {
         self.gave_up
     }
 
-    /// What became of the entry at that place in the view.
+    /// The result for the entry at this index of the view.
     pub fn fate(&self, index: usize) -> Fate {
         self.fates[index].clone().unwrap_or(Fate::Untouched(self.protection[index]))
     }
 
-    /// The places in the view of the entries whose turn it was, in that order.
+    /// Indices into the view of the entries that were candidates, in that order.
     pub fn decided(&self) -> &[usize] {
         &self.decided
     }
 
-    /// The entries' places in the view in eviction order.
+    /// Indices into the view in eviction order.
     pub fn order(&self) -> &[usize] {
         &self.order
     }
 }
 
-/// The order in which entries go: least recently used first, by recorded time, or as the user named
-/// them.
+/// The order of eviction: least recently used first, by recorded time, or the order in which the user
+/// named the entries.
 fn order(entries: &[Entry], policy: &Policy) -> Vec<usize> {
     if let Policy::Invalidate { which: Which::Keys(keys), .. } = policy {
         // The view is sorted by key.

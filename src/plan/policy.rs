@@ -1,4 +1,4 @@
-//! What a run is asked for, and what it spares.
+//! What a run should remove, and what it must keep.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,8 +11,8 @@ use crate::units::{FreeSpace, Percent, age};
 /// otherwise: ffmpeg writes a segment every few seconds, and pauses for minutes when the player does.
 pub const MIN_AGE: Duration = Duration::from_secs(10 * 60);
 
-/// Budgets under this need the user's word: a mistyped `--max-size 50` must not empty a cache. 1 GiB
-/// holds about one film.
+/// Budgets under this need `--min-budget`: a mistyped `--max-size 50` must not empty a cache. 1 GiB holds
+/// about one film.
 pub const MIN_BUDGET: u64 = 1 << 30;
 
 /// What `sweep` keeps to. The default has no limit and evicts nothing.
@@ -58,7 +58,7 @@ impl Default for Sweep {
     }
 }
 
-/// Permission to remove an entry whose pin somebody holds. Only [`Policy::invalidate`] gives it.
+/// Permission to remove a pinned entry. Only [`Policy::invalidate`] gives it.
 #[derive(Clone, Copy, Debug)]
 pub struct Forced(());
 
@@ -93,13 +93,13 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Removes the entries that the user names; with `even_if_pinned` also what somebody has pinned, which
-    /// nothing else may say.
+    /// Removes the entries that the user names; with `even_if_pinned` also pinned ones, which no other policy
+    /// can.
     pub fn invalidate(which: Which, even_if_pinned: bool) -> Self {
         Self::Invalidate { which, force: even_if_pinned.then_some(Forced(())) }
     }
 
-    /// What this policy spares.
+    /// The protections under this policy.
     pub fn shield(&self) -> Shield {
         let usual = Shield::default();
         match self {
@@ -125,8 +125,8 @@ impl Policy {
     }
 }
 
-/// What protects entries: the one place that says in which order reasons are named. The default is
-/// what protects an entry from every command that is not told otherwise.
+/// What protects entries. Only here is the order of the reasons defined. The default holds for every
+/// command unless the user says otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct Shield {
     /// A partial entry written to more recently than this counts as being encoded, and one read more
@@ -152,7 +152,7 @@ impl Default for Shield {
 }
 
 impl Shield {
-    /// What keeps the entry from going at `now`, the first reason that applies.
+    /// The first reason that protects the entry at `now`.
     pub fn protection(&self, entry: &Entry, now: SystemTime) -> Option<Protection> {
         if entry.pin == PinState::Unknown {
             return Some(Protection::Error);
@@ -188,8 +188,8 @@ pub fn is_perhaps_watched(entry: &Entry, now: SystemTime) -> bool {
 /// About the longest film with a long pause.
 pub const A_FILM: Duration = Duration::from_secs(4 * 60 * 60);
 
-/// Whether `--max-size` is given up: the bytes in use, `stuck`, are alone as much as the budget, and
-/// evicting the rest would empty the cache and still not reach it.
+/// Whether to evict nothing for `--max-size`: the bytes in use, `stuck`, alone reach the budget, so evicting
+/// all other entries would empty the cache and still not meet it.
 pub fn is_hopeless(stuck: u64, budget: u64) -> bool {
     stuck > 0 && stuck >= budget
 }

@@ -1,4 +1,4 @@
-//! Deleting directory trees, which is what is left to do once an entry has no name.
+//! Deleting directory trees: trash, and entries that cannot be renamed.
 #![allow(clippy::disallowed_methods, reason = "this is the module that deletes")]
 
 use std::ffi::CStr;
@@ -37,15 +37,15 @@ pub(crate) fn delete_trash<N: AsRef<CStr> + Sync>(
     results
 }
 
-/// Deletes the directory `name` of `parent` and everything in it, as far as it goes. What somebody
-/// else deletes meanwhile is as good.
+/// Deletes the directory `name` of `parent` and everything in it, and goes on after a failure. A file that
+/// another process deletes meanwhile is not a failure.
 pub(super) fn delete_tree(
     parent: BorrowedFd<'_>,
     name: &CStr,
     path: &Path,
     buffer: &mut Buffer,
 ) -> Result<(), Error> {
-    /// Rounds while somebody still writes into the tree, or swaps what is in it.
+    /// How often to try while another process still writes into the tree or swaps directories in it.
     const ROUNDS: u32 = 3;
     let mut last = WalkError { path: PathBuf::new(), error: Errno::NOTEMPTY };
     for _ in 0..ROUNDS {
@@ -68,7 +68,7 @@ pub(super) fn delete_tree(
     Err(last.into_error(Operation::Delete, path))
 }
 
-/// Deletes what a walk passes, remembering the first failure.
+/// Deletes everything that a walk visits and keeps the first failure.
 #[derive(Default)]
 struct Deleter {
     failure: Option<WalkError>,

@@ -1,4 +1,4 @@
-//! Deleting an entry under its name, where it cannot be renamed: `.complete` first.
+//! Deleting an entry in place where it cannot be renamed: `.complete` first.
 
 use std::ffi::CString;
 use std::os::fd::AsFd;
@@ -15,7 +15,7 @@ use crate::root::Root;
 use crate::sys::fd;
 use crate::sys::walk::Buffer;
 
-/// Unlinks `.complete`: from now on nobody takes the entry for whole.
+/// Unlinks `.complete`, so that from now on a daemon sees a miss.
 pub(super) fn unseal(root: &Root, key: Key) -> Result<(), Error> {
     let path = || root.entry_path(key).join(layout::COMPLETE);
     let failed = |e: Errno| Error::new(Operation::Unseal, path(), e);
@@ -30,14 +30,14 @@ pub(super) fn unseal(root: &Root, key: Key) -> Result<(), Error> {
     }
 }
 
-/// Whether the name still leads to `entry`, and it has no marker (any more).
+/// Whether the name still leads to `entry`, now without `.complete`.
 pub(super) fn is_unsealed(root: &Root, entry: &Entry) -> bool {
     stat_entry(root, entry.key).is_ok_and(|now| {
         now.is_some_and(|now| now.identity == entry.identity && now.state == State::Partial)
     })
 }
 
-/// Takes the lock itself as proof: who reads a pinned entry must not see it go piece by piece.
+/// Requires the exclusive lock: a reader of a pinned entry must not see files vanish one by one.
 pub(super) fn delete_in_place(root: &Root, proof: &Exclusive) -> Result<(), Error> {
     let key = proof.key();
     unseal(root, key)?;

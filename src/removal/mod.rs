@@ -1,16 +1,16 @@
 //! Removal: the only code that deletes, and only with proof that it may.
 //!
-//! An entry leaves its name by one rename to a sibling `.trash.{key}.{random}`, under the exclusive
-//! pin and after a second look; the lock is released and the trash deleted at leisure. So no reader
-//! sees half an entry, and `.complete` under a live name means whole at every instant and after any
-//! crash. Only where the rename has no room (`ENOSPC`, `EDQUOT`) or cannot be (`EXDEV`, a mergerfs
-//! that leaves the source behind) is the entry deleted in place, `.complete` first, under the lock.
+//! The holder of the exclusive pin reads the entry again, renames it to a sibling
+//! `.trash.{key}.{random}`, releases the lock, and deletes the trash later. So no reader sees half an
+//! entry, and an entry with `.complete` is complete at every instant and after any crash. Only where the
+//! rename has no room (`ENOSPC`, `EDQUOT`) or does not work (`EXDEV`, a mergerfs that leaves the source
+//! behind) does the remover delete the entry in place, `.complete` first, while it holds the lock.
 //!
-//! Here: claiming an entry, taking it out of its name, deleting trees. Not here: which entry, or whether it
-//! still is the one that was planned, which is for the caller to see between the first step and the last.
+//! Here: claiming an entry, renaming it to trash, deleting trees. Not here: choosing entries, and checking
+//! that an entry has not changed since the plan, which the caller does between the two calls.
 //!
-//! A caller goes through three steps, and acts only if each lets it: [`Remover::claim`] the entry, look
-//! at it again, [`Remover::take_out`] what was seen.
+//! A caller takes three steps, each only if the one before succeeded: [`Remover::claim`] the entry, read it
+//! again, [`Remover::take_out`] the entry as read.
 
 mod delete;
 mod in_place;
@@ -32,22 +32,22 @@ use crate::root::{self, Root};
 pub(crate) use self::delete::delete_trash;
 pub(crate) use self::permission::check_may_delete;
 
-/// The right to take one entry out of its name.
+/// The right to rename one entry to the trash.
 #[must_use]
 pub(crate) struct Claim {
     key: Key,
     warrant: Warrant,
 }
 
-/// What removing takes: without one of these it does not compile.
+/// Proof that the entry may be removed; no code can remove an entry without one.
 enum Warrant {
     Locked(Exclusive),
     Forced(#[allow(dead_code, reason = "having it is the point")] Forced),
-    /// The pin does not exist, and the full disk has no room for it.
+    /// The pin does not exist, and the disk is too full to create it.
     NoRoom(NoRoom, Option<Forced>),
 }
 
-/// Removes entries, and deletes what has left its name when told to or when its room is needed.
+/// Removes entries, and deletes their trash when told to or when the disk is too full for a lockfile.
 pub(crate) struct Remover<'a> {
     root: &'a Root,
     progress: &'a dyn Progress,
@@ -56,18 +56,18 @@ pub(crate) struct Remover<'a> {
     errors: Vec<Error>,
 }
 
-/// An entry that has left its name and is not deleted yet.
+/// An entry that was renamed to the trash and is not deleted yet.
 struct Trashed {
     name: CString,
     bytes: u64,
 }
 
-/// What a run's removals have come to.
+/// Result of all removals of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Deleted {
     /// Bytes of the entries whose files are deleted.
     pub(crate) freed_bytes: u64,
-    /// What could not be deleted.
+    /// Failures to delete trash.
     pub(crate) errors: Vec<Error>,
 }
 
@@ -76,12 +76,12 @@ impl<'a> Remover<'a> {
         Self { root, progress, trash: Vec::new(), freed_bytes: 0, errors: Vec::new() }
     }
 
-    /// Locks the entry `key` for removal. It is `Kept` where somebody has pinned it, unless `force`
-    /// says so, or where something is mounted in it.
+    /// Locks the entry `key` for removal. Returns `Kept` if another process has pinned it, unless `force` is
+    /// given, or if something is mounted on or under it.
     pub(crate) fn claim(&mut self, key: Key, force: Option<Forced>) -> Result<Claim, Fate> {
         let mut tried = locks::lock_for_removal(self.root, key)?;
         if matches!(tried, LockForRemoval::NoRoom(_)) && !self.trash.is_empty() {
-            // What this run has removed is nearly always room enough for a lockfile.
+            // Deleting this run's trash nearly always makes room for a lockfile.
             self.empty_trash();
             tried = locks::lock_for_removal(self.root, key)?;
         }
@@ -98,7 +98,7 @@ impl<'a> Remover<'a> {
         Ok(Claim { key, warrant })
     }
 
-    /// Takes `entry`, as it was seen after it was claimed, out of its name, and then releases the lock.
+    /// Renames `entry`, as read after the claim, to the trash and then releases the lock.
     pub(crate) fn take_out(&mut self, claim: Claim, entry: &Entry) -> Result<(), Fate> {
         let Claim { key, warrant } = claim;
         match warrant {
@@ -122,7 +122,7 @@ impl<'a> Remover<'a> {
         Ok(())
     }
 
-    /// By rename only: whoever holds the pin must not see the entry go piece by piece.
+    /// Removes by rename only: the holder of the pin must not see files vanish one by one.
     fn take_out_forced(&mut self, entry: &Entry) -> Result<(), Fate> {
         let failed =
             |reason| Error::new(Operation::Remove, self.root.entry_path(entry.key), reason);
@@ -140,8 +140,8 @@ impl<'a> Remover<'a> {
     }
 
     /// The one exception to 'no lock, no removal': nobody can hold a pin that does not exist and that
-    /// the full disk has no room for. But another user may have room left, or find some meanwhile, so
-    /// nobody may take the entry for whole from here on, and the pin is asked for at every step.
+    /// the disk is too full to create. But another user may have room left, or get some meanwhile. So this
+    /// unseals the entry first, and probes the pin again at every step.
     fn take_out_without_room(
         &mut self,
         key: Key,
@@ -158,7 +158,7 @@ impl<'a> Remover<'a> {
             },
         };
         if exclusive.is_held() {
-            // There is room by now, and what was looked at without the lock may have changed.
+            // The pin could be created after all; the entry was read without the lock and may have changed.
             if !is_unsealed(self.root, entry) {
                 return Err(Fate::Kept(Protection::Changed));
             }
@@ -189,7 +189,7 @@ impl<'a> Remover<'a> {
         Ok(())
     }
 
-    /// Deletes what has left its name.
+    /// Deletes the trash of this run.
     pub(crate) fn empty_trash(&mut self) {
         let trash = std::mem::take(&mut self.trash);
         let names: Vec<&CStr> = trash.iter().map(|trashed| &*trashed.name).collect();
@@ -201,7 +201,7 @@ impl<'a> Remover<'a> {
         }
     }
 
-    /// Deletes what has left its name, and says what all of it came to.
+    /// Deletes the trash of this run and returns the result of all removals.
     pub(crate) fn finish(mut self) -> Deleted {
         self.empty_trash();
         Deleted { freed_bytes: self.freed_bytes, errors: self.errors }

@@ -1,4 +1,4 @@
-//! Whether this process might delete an entry at all, asked before it is touched.
+//! Checks that this process may delete an entry, before the entry is touched.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use crate::layout;
 use crate::root::Root;
 use crate::sys::fd;
 
-/// Whether this process might delete the directory `name` of the root and what is in it, as far as the
-/// directories of an entry tell: whoever can write the root but not the entries would otherwise empty
-/// the cache and free nothing, and an entry in a read-only snapshot would fail every later run from the
-/// trash. A dry run asks, too.
+/// Checks that this process may delete the directory `name` of the root and its content, as far as the
+/// directories of an entry tell. Without this, a user who can write the root but not the entries would
+/// empty the cache and free nothing, and an entry in a read-only snapshot, once renamed to the trash, would
+/// make every later run fail. A dry run checks it, too.
 pub(crate) fn check_may_delete(root: &Root, name: impl AsRef<Path>) -> Result<(), Error> {
     let name = name.as_ref();
     for place in [Path::new("."), name, &name.join(layout::VIDEO), &name.join(layout::SUBS)] {
-        // What is no directory is unlinked, which asks nothing of it.
+        // Anything but a directory is unlinked, which needs no permission on it.
         let Ok(stat) = fd::stat(root.fd(), place) else { continue };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory
             && let Some(errno) = refusal(root, place, &stat)
@@ -29,15 +29,15 @@ pub(crate) fn check_may_delete(root: &Root, name: impl AsRef<Path>) -> Result<()
     Ok(())
 }
 
-/// Why the kernel would refuse to delete in this directory, or the directory itself. Any answer but
-/// these is the removal's to find out.
+/// The error with which the kernel would refuse to delete in this directory, or to delete the directory.
+/// The removal itself reports any other error.
 fn refusal(root: &Root, place: &Path, stat: &Stat) -> Option<Errno> {
     let access = Access::WRITE_OK | Access::EXEC_OK;
     let asked = rustix::fs::accessat(root.fd(), place, access, AtFlags::EACCESS);
     if let Err(error @ (Errno::ACCESS | Errno::ROFS | Errno::PERM)) = asked {
         return Some(error);
     }
-    // What access(2) does not tell: names can be added there, and none taken away.
+    // access(2) does not report append-only directories, where names can be added but not removed.
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     let attributes = rustix::fs::statx(root.fd(), place, flags, StatxFlags::empty());
     if attributes.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::APPEND)) {

@@ -1,4 +1,4 @@
-//! Taking an entry out of its name by one rename, and giving the name back.
+//! Renaming an entry to the trash, and back.
 #![allow(clippy::disallowed_methods, reason = "this is the module that renames")]
 
 use std::ffi::{CStr, CString};
@@ -14,10 +14,10 @@ use crate::key::Key;
 use crate::layout;
 use crate::root::Root;
 
-/// What renaming an entry to the trash came to.
+/// Result of renaming an entry to the trash.
 pub(super) enum Renamed {
     To(CString),
-    /// The disk has no room for another name, or the file system cannot.
+    /// The disk has no room for another name, or the file system cannot rename a directory.
     NoRoom,
     Absent,
 }
@@ -33,28 +33,28 @@ pub(super) fn rename_out(root: &Root, key: Key) -> Result<Renamed, Error> {
     }
 }
 
-/// Gives an entry its name back, unless another entry has it by now; whether it did.
+/// Renames an entry back from the trash, unless another entry has its name by now. Returns whether it did.
 pub(super) fn rename_back(root: &Root, trash: &CStr, key: Key) -> Result<bool, Error> {
     let name = key.to_string();
     let rename = |flags| {
         retry_on_intr(|| rustix::fs::renameat_with(root.fd(), trash, root.fd(), &*name, flags))
     };
     let renamed = match rename(RenameFlags::NOREPLACE) {
-        // Not every file system has the flag; without it only an empty directory is replaced.
+        // Not every file system supports the flag; a plain rename replaces at most an empty directory.
         Err(Errno::INVAL) => rename(RenameFlags::empty()),
         other => other,
     };
     match renamed {
         Ok(()) => Ok(true),
-        // Anybody may have deleted it from the trash.
+        // NOENT: another process deleted the trash.
         Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOENT) => Ok(false),
         Err(error) => Err(Error::new(Operation::RenameBack, root.entry_path(key), error)),
     }
 }
 
 /// Whether the entry still has its name after the rename: on mergerfs a rename can return 0 and leave
-/// (a branch of) the source behind. What has another inode and no marker is a new entry, of a daemon
-/// that takes no locks: nobody seals that fast.
+/// (a branch of) the source behind. A directory with another inode and no `.complete` is a new entry of a
+/// daemon that takes no locks; a sealed one is old, since no daemon seals that fast.
 pub(super) fn is_left_behind(root: &Root, entry: &Entry) -> Result<bool, Error> {
     let now = stat_entry(root, entry.key)?;
     Ok(now.is_some_and(|now| now.identity == entry.identity || now.state == State::Sealed))

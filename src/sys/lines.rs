@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Read};
 pub(crate) enum Line<'a> {
     /// With its line feed, if it has one.
     Whole(&'a [u8]),
-    /// Skipped, and never held. No piece of it is shown: `# … seg-9.m4s` ends in what it does not say.
+    /// Skipped. No part of it is returned: the tail of `# … seg-9.m4s` would look like a segment's line.
     TooLong,
 }
 

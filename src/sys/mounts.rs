@@ -22,7 +22,7 @@ pub(crate) struct Mount {
     parent: u64,
     /// The file system's number; not always `st_dev`, which btrfs and overlayfs make up.
     pub(crate) device: Device,
-    /// What of the file system is mounted, as a path inside it.
+    /// The mounted directory, as a path inside its file system.
     shown: PathBuf,
     /// Where it is mounted, as this process sees it.
     point: PathBuf,

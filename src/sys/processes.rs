@@ -1,5 +1,5 @@
-//! What other processes have open, as the links in `/proc` say. Reading a link asks no file system: only
-//! following it does, and that is the caller's to decide, since a dead mount would hang it.
+//! The files that other processes have open, from the links in `/proc`. Reading a link accesses no other file
+//! system; following it does and can hang on a dead mount, so that is left to the caller.
 
 use std::ffi::CStr;
 use std::fs;

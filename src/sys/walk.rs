@@ -72,7 +72,7 @@ pub(crate) trait Visitor {
         Ok(())
     }
 
-    /// Whether a failure ends the walk. What vanished is none.
+    /// Whether a failure ends the walk. Vanished files are not failures.
     fn failed(&mut self, failure: WalkError) -> ControlFlow<WalkError> {
         ControlFlow::Break(failure)
     }

@@ -141,7 +141,7 @@ fn check_video(video: &Directory, last_segment: u64, faults: &mut Vec<Fault>) ->
             }
         }
     }
-    // Where not one segment fits, the init is the stranger: one fault, not thousands.
+    // If no segment fits the init segment, the init segment is the wrong one: one fault, not thousands.
     if read > 1 && foreign == read {
         let is_foreign = |fault: &Fault| fault.code == FaultCode::ForeignInit;
         let first = faults.iter().find(|fault| is_foreign(fault));

@@ -1,4 +1,4 @@
-//! Whether one entry is whole: an entry in, its faults out.
+//! Checks one entry and returns its faults.
 //!
 //! Here: the rules by which a sealed entry is healthy or damaged, from the segments that must be there to the
 //! boxes, timeline and subtitles of `--deep`. Reads files and changes nothing. Not here: verifying a whole
@@ -71,7 +71,7 @@ pub(crate) fn check_entry(
     checks: Checks,
     buffer: &mut Buffer,
 ) -> Result<Health, Error> {
-    /// Times an entry may be replaced under us before that is called an error.
+    /// How often an entry may be replaced while we check it before we report an error.
     const TRIES: u32 = 3;
     let name = key.to_string();
     let path = root.entry_path(key);
@@ -95,7 +95,7 @@ pub(crate) fn check_entry(
         if matches!(&checked, Ok(faults) if faults.is_empty()) {
             return Ok(Health::Healthy);
         }
-        // A fault of an entry that is on its way out, or replaced, is none of the entry of this name.
+        // Report faults only if the name still refers to the directory we checked.
         match stat_entry(root, key)? {
             Some(now) if now.identity == identity && now.state == State::Sealed => {
                 return checked.map(Health::Damaged);

@@ -16,7 +16,7 @@ use crate::layout;
 use crate::sys::fd;
 use crate::sys::walk::{Visit, Visitor};
 
-/// What stands under a file's name.
+/// Whether a name is a regular file with bytes, an empty one, or no regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Bytes,
@@ -71,7 +71,7 @@ impl Video {
                 Ok(Some((file, size))) if size <= LONGEST_PLAYLIST => {
                     highest_in_playlist(BufReader::new(file))
                 }
-                // Somebody's link or pipe of that name says nothing about segments.
+                // Skip a symlink or pipe of that name: it is not ffmpeg's playlist.
                 Ok(_) | Err(Errno::NOENT) => Ok(None),
                 Err(error) => Err(error.into()),
             };

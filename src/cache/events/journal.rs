@@ -13,14 +13,14 @@ use crate::locks::{self, Held};
 use crate::root::Root;
 use crate::sys::fd;
 
-/// The log as one run writes it. What a full disk had no room for is kept, and tried once more when the
-/// run has made room; so a log that cannot be written to is one error, however many events it misses.
+/// The log as one run writes it. Keeps the events that a full disk had no room for and tries once more when
+/// the run has made room. A log that cannot be written to is one error, however many events are lost.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Journal<'a> {
     root: &'a Root,
     unlogged: Vec<Event>,
-    /// The log ends in mid-line, and what is appended next would be glued to that.
+    /// The log ends in mid-line, so the next event needs a line feed before it.
     torn: bool,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Journal<'a> {
     fn try_append(&mut self, event: &impl fmt::Display) -> Result<(), Reason> {
         let log = open_to_append(self.root)?;
         let stat = rustix::fs::fstat(&log)?;
-        // One name: a hard link planted here would have us write into somebody else's file.
+        // Refuse hard links: through one planted here we would write into another user's file.
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
             return Err(Reason::NotRegularWithOneName);
         }
@@ -60,7 +60,7 @@ impl<'a> Journal<'a> {
     }
 }
 
-/// Appends one event, an [`Event`] or a [`SweepEvent`], of which there are no more to come.
+/// Appends a single event, an [`Event`] or a [`SweepEvent`], without a retry.
 pub(crate) fn append(root: &Root, event: &impl fmt::Display) -> Result<(), Error> {
     Journal::new(root).try_append(event).map_err(|reason| cannot_append(root, reason))
 }
@@ -69,7 +69,7 @@ fn cannot_append(root: &Root, reason: Reason) -> Error {
     Error::new(Operation::AppendEvent, root.path().join(EVENTS_LOG), reason)
 }
 
-/// Whether somebody's last line was cut short, as by a full disk. Not knowing is no reason to fail.
+/// Whether the last line was cut short, as by a full disk. False if the log cannot be read.
 fn ends_in_mid_line(root: &Root) -> bool {
     let mut last = [b'\n'];
     if let Ok(Some((log, size))) = fd::open_regular(root.fd(), EVENTS_LOG) {
@@ -78,11 +78,11 @@ fn ends_in_mid_line(root: &Root) -> bool {
     last != [b'\n']
 }
 
-/// A new log begins above this: a million events, which `stats` reads in a fifth of a second.
+/// In bytes. A larger log is rotated; this holds a million events, which `stats` reads in 0.2 s.
 pub(crate) const LARGE_LOG: u64 = 64 << 20;
 
-/// Renames a log of more than `large` bytes, which replaces the one renamed before it. Takes the lock as
-/// proof that nobody else is doing the same, and would replace the log with an empty one.
+/// Renames a log of more than `large` bytes, replacing the old log. Requires the maintenance lock: two
+/// processes rotating at once could replace the old log with an empty one.
 pub(crate) fn rotate(root: &Root, large: u64, _maintenance: &Held) -> Result<(), Error> {
     try_rotate(root, large).map_err(|reason| {
         Error::new(Operation::RotateEventLog, root.path().join(OLD_EVENTS_LOG), reason)

@@ -1,5 +1,5 @@
-//! The event log: one event a line, in one of the forms of [`Event`] and [`SweepEvent`], each appended
-//! with one write by who opens the log for it, so that a log that is renamed loses none.
+//! The event log: one event a line, in one of the forms of [`Event`] and [`SweepEvent`]. A process opens the
+//! log for each event and appends it with one write, so that renaming the log loses none.
 
 mod journal;
 mod summary;
@@ -93,7 +93,7 @@ impl Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.time, self.kind.code(), self.key)?;
-        // Each stands where it does only behind the one before.
+        // The fields are positional: each can be written only after the one before.
         let Some(bytes) = self.bytes else { return Ok(()) };
         write!(f, " {bytes}")?;
         let Some(age) = self.age else { return Ok(()) };

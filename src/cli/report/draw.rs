@@ -95,8 +95,8 @@ impl<const N: usize> Table<N> {
 /// Spaces between columns.
 const GAP: usize = 2;
 
-/// A bar as long to `width` as `value` is to `whole`: in eighths of a character, or in `#`. What is
-/// not nothing can be seen.
+/// A bar as long to `width` as `value` is to `whole`: in eighths of a character, or in `#`. A nonzero value
+/// draws at least one cell.
 pub fn bar(value: u64, whole: u64, width: usize, utf8: bool) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let cell = if utf8 { EIGHTHS.len() } else { 1 };

@@ -1,4 +1,4 @@
-//! What lies how long, and what is how large: counted once, for people and for JSON.
+//! Entries counted by time since the last use and by size, for people and for JSON.
 
 use std::io::{self, Write};
 use std::time::SystemTime;

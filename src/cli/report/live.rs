@@ -1,5 +1,5 @@
-//! What a run says while it is at work: on standard output each line of the report as soon as it is so,
-//! and on a terminal how far it is.
+//! Output during a run: each line of the report as soon as it is known, on standard output, and progress on
+//! a terminal.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
