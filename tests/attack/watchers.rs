@@ -369,7 +369,18 @@ fn an_encode_is_kept_while_sweeps_run_in_a_loop() {
         if let Some(status) = encoder.try_wait().unwrap() {
             break status;
         }
-        assert!(cache.has("used"), "an entry was lost under its encoder: {run:?}");
+        if !cache.has("used") {
+            // A process that ends closes its files a moment before it is gone; one that encodes goes on.
+            let began = Instant::now();
+            let status = loop {
+                let status = encoder.try_wait().unwrap();
+                if status.is_some() || began.elapsed() > Duration::from_millis(500) {
+                    break status;
+                }
+                std::thread::yield_now();
+            };
+            break status.unwrap_or_else(|| panic!("an entry was lost under its encoder: {run:?}"));
+        }
         assert!(!cache.has("control"), "the control goes in the first round: {run:?}");
         rounds += 1;
     };
