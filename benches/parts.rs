@@ -49,7 +49,9 @@ fn entry(number: u64) -> Entry {
 fn plan(bencher: Bencher<'_, '_>, count: u64) {
     let mut view = CacheView { entries: (0..count).map(entry).collect(), ..CacheView::default() };
     view.entries.sort_unstable_by_key(|entry| entry.key);
-    let policy = Policy::Sweep(Sweep { max_size: Some((count / 2) << 30), ..Sweep::default() });
+    let mut half = Sweep::default();
+    half.max_size = Some((count / 2) << 30);
+    let policy = Policy::Sweep(half);
     bencher.counter(ItemsCount::new(count)).bench_local(|| {
         let mut plan = Plan::new(&view, &policy, NOW, Space::default());
         while let Some(Step::Remove(candidate)) = plan.next_step() {

@@ -96,8 +96,10 @@ pub use daemon::{Busy, Cache, Lookup, Pin, SealError, Start, Writer};
 pub use error::{Error, Operation, Reason};
 pub use escape::Escaped;
 pub use key::{InvalidKey, Key, KeyInputs};
-pub use maintain::{Decision, Kind, Limits, Outcome, Refused};
-pub use plan::{Cause, Fate, Protection, Sweep, Unmet};
+// The enums of causes and reasons may be matched exhaustively: a program that words them should not miss a
+// new one. Structs that will gain fields are `#[non_exhaustive]`.
+pub use maintain::{Decision, Kind, Outcome, Refused};
+pub use plan::{Cause, Fate, Limit, Limits, Protection, Sweep, Unmet};
 pub use root::Root;
 pub use stats::Stats;
 pub use units::{FreeSpace, Percent};

@@ -46,12 +46,10 @@ impl Daemon {
     }
 
     fn evict_everything(&self) -> Outcome {
-        let everything = Sweep {
-            max_size: Some(0),
-            min_age: Duration::ZERO,
-            best_effort: true,
-            ..Sweep::default()
-        };
+        let mut everything = Sweep::default();
+        everything.max_size = Some(0);
+        everything.min_age = Duration::ZERO;
+        everything.best_effort = true;
         self.cache.sweep(everything, now()).unwrap()
     }
 

@@ -3,17 +3,17 @@
 //! Here: the types of entries, trash and events, and the code that reads them. Only the event log is
 //! written to. Not here: deciding what to remove (`plan`), checking entries (`verify`), removing (`removal`).
 
-mod cause;
 mod entry;
 pub mod events;
+mod limits;
 mod listing;
 mod notice;
 mod totals;
 mod view;
 
-pub use cause::Cause;
 pub use entry::{Entry, PinState, State, Trash};
 pub(crate) use entry::{StatEntry, identity, scan_entry, stat_entry};
+pub use limits::{Cause, Limit, Limits, Unit};
 pub(crate) use listing::Listing;
 pub use notice::CacheNotice;
 pub use totals::Totals;

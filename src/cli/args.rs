@@ -8,7 +8,9 @@ use std::time::SystemTime;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use hls_cache::Key;
 use hls_cache::maintain::Subset;
-use hls_cache::units::{FreeSpace, InvalidUnit, Percent, Size, TimeSpan};
+use hls_cache::units::{Percent, Size, TimeSpan};
+
+use super::limits::LimitArgs;
 
 /// Keeps the whole help on the smallest terminal, 24 lines of 80 columns.
 const TEMPLATE: &str = "\
@@ -185,18 +187,8 @@ impl Part {
 #[derive(Args, Debug)]
 #[command(after_help = SWEEP_EXAMPLES, next_help_heading = "Options")]
 pub struct SweepArgs {
-    /// Evict until all entries together are at most SIZE (500M, 2TB)
-    #[arg(long, value_name = "SIZE", help_heading = "Limits (at least one)")]
-    pub max_size: Option<Budget>,
-    /// Evict until SIZE or N% of the disk is free (50G, 10%)
-    #[arg(long, value_name = "SIZE|N%", help_heading = "Limits (at least one)")]
-    pub min_free: Option<FreeSpace>,
-    /// Evict entries that were not used for DUR (90s, 10m, 24h, 7d)
-    #[arg(long, value_name = "DUR", help_heading = "Limits (at least one)")]
-    pub older_than: Option<TimeSpan>,
-    /// Evict until at most N entries remain
-    #[arg(long, value_name = "N", help_heading = "Limits (at least one)")]
-    pub max_entries: Option<u64>,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// When over --max-size, evict down to PCT% of it (1 to 100)
     #[arg(long, value_name = "PCT")]
     pub low_water: Option<Percent>,
@@ -214,23 +206,6 @@ pub struct SweepArgs {
     pub min_age: Option<TimeSpan>,
     #[command(flatten)]
     pub maintenance: MaintenanceArgs,
-}
-
-/// The size given as `sweep --max-size`. `bare` holds the number if it had no unit: a small one is a typo.
-#[derive(Clone, Debug)]
-pub struct Budget {
-    pub size: Size,
-    pub bare: Option<String>,
-}
-
-impl std::str::FromStr for Budget {
-    type Err = InvalidUnit;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUnit> {
-        let size = text.parse()?;
-        let is_bare = text.ends_with(|last: char| last.is_ascii_digit());
-        Ok(Self { size, bare: is_bare.then(|| text.to_owned()) })
-    }
 }
 
 #[derive(Args, Debug)]

@@ -13,6 +13,7 @@ mod report;
 mod gc_orphans;
 mod invalidate;
 mod key;
+mod limits;
 mod stats;
 mod sweep;
 mod verify;

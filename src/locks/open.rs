@@ -50,9 +50,12 @@ impl OpenFiles {
         Self { users, processes, read_at: Instant::now() }
     }
 
-    /// Whether the reading is too old to decide by.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.read_at.elapsed() >= STALE
+    /// The last reading, or a new one if there is none or it is too old to decide by.
+    pub(crate) fn fresh<'r>(last: &'r mut Option<Self>, root: &Root) -> &'r Self {
+        if last.as_ref().is_some_and(|open| open.read_at.elapsed() >= STALE) {
+            *last = None;
+        }
+        last.get_or_insert_with(|| Self::read(root))
     }
 
     /// The processes that had a file of the entry open or their working directory in it.

@@ -48,11 +48,10 @@ impl Actor<'_> {
     /// slow and a daemon waits only a second for the lock.
     fn check_unused(&mut self, planned: &Entry) -> Result<(), Fate> {
         let Order { root, policy, now, .. } = self.order;
-        let Some(open) = &mut self.open else { return Ok(()) };
-        if open.is_stale() {
-            *open = OpenFiles::read(root);
+        if self.open.is_none() {
+            return Ok(());
         }
-        if !open.users(planned.key).is_empty() {
+        if !OpenFiles::fresh(&mut self.open, root).users(planned.key).is_empty() {
             return Err(Fate::Kept(Protection::Open));
         }
         let entry = scan_entry(root, planned.key, &mut self.buffer)?.ok_or(Fate::Absent)?;

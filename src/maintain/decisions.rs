@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::{Decision, Kind, Limits, Notice, Observer, Order, Outcome};
+use super::{Decision, Kind, Notice, Observer, Order, Outcome};
 use crate::cache::events::{self, SweepEvent};
 use crate::cache::{CacheNotice, CacheView, Entry, PinState, Totals, mounted_error};
 use crate::key::Key;
 use crate::locks::{self, OpenFiles};
 use crate::plan::{self, Fate, Plan, Policy, Protection, Which};
 use crate::root::Root;
-use crate::units::{Percent, unix_seconds};
+use crate::units::unix_seconds;
 
 /// The decisions on candidates, each reported to the observer as soon as it is made.
 pub(super) struct Told<'a> {
@@ -76,24 +76,10 @@ impl Outcome {
         plan: &Plan<'_>,
         told: Told<'_>,
     ) {
-        let Order { root, policy, options, now } = *order;
+        let Order { root, options, now, .. } = *order;
         self.before = Totals::of(&view.entries);
         self.after = plan.left();
-        self.gave_up = plan.gave_up();
         self.unmet = plan.unmet();
-        if let Policy::Sweep(sweep) = policy {
-            self.limits = Some(Limits {
-                max_size: sweep.max_size,
-                max_entries: sweep.max_entries,
-                min_free: plan.min_free_target(),
-                older_than: sweep.older_than,
-                keep_recent: Some(sweep.keep_recent).filter(|recent| !recent.is_zero()),
-                low_water: sweep
-                    .max_size
-                    .and(Some(sweep.low_water))
-                    .filter(|&share| share != Percent::ALL),
-            });
-        }
         self.list_decisions(order, view, plan, told);
         self.add_up(view, plan);
         self.errors.extend(view.errors.iter().cloned());
@@ -159,8 +145,6 @@ impl Outcome {
 
     /// Logs that a sweep has finished.
     pub(super) fn log_sweep(&mut self, root: &Root) {
-        let Limits { max_size, max_entries, min_free, older_than, keep_recent, low_water } =
-            self.limits.unwrap_or_default();
         let exit = match (self.has_failed(), self.has_finding()) {
             (true, _) => 1,
             (false, true) => 3,
@@ -168,12 +152,7 @@ impl Outcome {
         };
         let event = SweepEvent {
             time: unix_seconds(self.now),
-            max_size,
-            min_free,
-            max_entries,
-            older_than: older_than.map(|age| age.as_secs()),
-            keep_recent: keep_recent.map(|age| age.as_secs()),
-            low_water: low_water.map(|share| share.get().into()),
+            limits: self.limits.unwrap_or_default(),
             removed: Some(self.removed),
             freed: Some(self.freed_bytes),
             left: Some(self.after.bytes),

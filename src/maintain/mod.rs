@@ -30,7 +30,7 @@ use crate::sys::walk::Buffer;
 
 pub use self::notice::Notice;
 pub use self::observer::Observer;
-pub use self::outcome::{Decision, Kind, Limits, Outcome};
+pub use self::outcome::{Decision, Kind, Outcome};
 pub use self::subset::{InvalidSubset, Subset};
 pub(crate) use self::verification::remove_if_damaged;
 pub use self::verification::{Selection, Verdict, Verification, verify};
@@ -107,6 +107,9 @@ pub fn run(
         count_trash(root, &view, &mut outcome);
     }
     let space = space_for(policy, options, root, &view)?;
+    if let Policy::Sweep(sweep) = policy {
+        outcome.limits = Some(sweep.limits(space.total));
+    }
     // Reading the open files of all processes is slow, so skip it if nothing would be removed.
     let mut open = None;
     if !policy.shield().locks_only && Plan::new(&view, policy, order.now, space).has_candidate() {

@@ -1,16 +1,16 @@
 //! The result of a run.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::{Notice, Options};
 use crate::cache::{Entry, Totals};
 use crate::error::Error;
 use crate::key::Key;
-use crate::plan::{Fate, Policy, Protection, Shield, Unmet};
-use crate::units::Percent;
+use crate::plan::{Fate, Limits, Policy, Protection, Shield, Unmet};
 
 /// What became, or in a dry run would become, of one entry.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Decision {
     /// Its name.
     pub key: Key,
@@ -35,6 +35,7 @@ pub enum Kind {
 /// What a run did, or in a dry run would do.
 #[derive(Clone, Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Outcome {
     /// Ages count from here: the time given by the caller plus the wait for another maintainer.
     pub now: SystemTime,
@@ -68,8 +69,6 @@ pub struct Outcome {
     pub limits: Option<Limits>,
     /// The limits that are still exceeded.
     pub unmet: Vec<Unmet>,
-    /// Nothing was evicted for `max_size`, because entries in use alone exceed it.
-    pub gave_up: bool,
     /// Leftovers of dead removers, deleted; of a dry run: to be deleted.
     pub reaped: u64,
     /// What the user should know.
@@ -78,23 +77,6 @@ pub struct Outcome {
     pub errors: Vec<Error>,
     /// Trash that this process may not delete.
     pub denied_trash: Vec<Error>,
-}
-
-/// The limits of a sweep, as numbers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
-    /// In bytes.
-    pub max_size: Option<u64>,
-    /// In entries.
-    pub max_entries: Option<u64>,
-    /// In bytes, also where it was given as a percentage.
-    pub min_free: Option<u64>,
-    /// Since the last use.
-    pub older_than: Option<Duration>,
-    /// Since the last use: what is used more recently is spared.
-    pub keep_recent: Option<Duration>,
-    /// Of `max_size`, where it is less than all of it.
-    pub low_water: Option<Percent>,
 }
 
 impl Outcome {
@@ -121,7 +103,6 @@ impl Outcome {
             decisions: Vec::new(),
             limits: None,
             unmet: Vec::new(),
-            gave_up: false,
             reaped: 0,
             notices: Vec::new(),
             errors: Vec::new(),

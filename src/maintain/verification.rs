@@ -215,10 +215,7 @@ impl<'a> Repair<'a> {
         if self.shield.locks_only {
             return Ok(());
         }
-        if self.open.as_ref().is_none_or(OpenFiles::is_stale) {
-            self.open = Some(OpenFiles::read(self.root));
-        }
-        if self.open.as_ref().is_some_and(|open| !open.users(key).is_empty()) {
+        if !OpenFiles::fresh(&mut self.open, self.root).users(key).is_empty() {
             return Err(Fate::Kept(Protection::Open));
         }
         let is_read = |entry| self.shield.is_read(entry, self.now);

@@ -5,10 +5,6 @@ use crate::root::Space;
 /// Why `min_free` is not met, in bytes on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortage {
-    /// What should be free.
-    pub target: u64,
-    /// What an ordinary user can still write.
-    pub available: u64,
     /// What was missing before anything was evicted for it.
     pub needed: u64,
     /// What evicting for it gave back, by the file system's count.
@@ -126,8 +122,6 @@ impl Reclaim {
         let now = self.expected();
         let freed = if self.evicted > 0 { now.free.saturating_sub(self.start.free) } else { 0 };
         Shortage {
-            target,
-            available: now.available,
             needed: target.saturating_sub(self.start.available),
             freed,
             evictable,

@@ -10,6 +10,7 @@
 
 mod fate;
 mod free_space;
+mod limits;
 mod policy;
 #[cfg(test)]
 mod tests;
@@ -17,15 +18,14 @@ mod tests;
 use std::time::{Duration, SystemTime};
 
 use self::free_space::Reclaim;
-pub use crate::cache::{Cause, Totals};
+use self::limits::Goal;
+pub use crate::cache::{Cause, Limit, Limits, Totals};
 pub use fate::{Fate, Protection};
 pub use free_space::{EndedEarly, Shortage};
-pub use policy::{
-    A_FILM, Forced, MIN_AGE, MIN_BUDGET, Policy, Shield, Sweep, Which, is_hopeless,
-    is_perhaps_watched,
-};
+pub use limits::{MIN_BUDGET, Sweep, Unmet};
+pub use policy::{A_FILM, Forced, MIN_AGE, Policy, Shield, Which, is_hopeless, is_perhaps_watched};
 
-use crate::cache::{CacheView, Entry, State};
+use crate::cache::{CacheView, Entry};
 use crate::root::Space;
 use crate::units::age;
 
@@ -83,51 +83,10 @@ impl Candidate<'_, '_> {
     }
 }
 
-/// A limit that is still exceeded, with the figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unmet {
-    /// More entries are left than the limit allows.
-    MaxEntries {
-        /// In entries.
-        limit: u64,
-    },
-    /// More bytes are left than the limit allows.
-    MaxSize {
-        /// In bytes.
-        limit: u64,
-        /// Nothing was evicted for it, because the entries in use alone exceed it.
-        hopeless: bool,
-    },
-    /// Less is free than the limit asks for.
-    MinFree(Shortage),
-}
-
-impl Unmet {
-    /// The stable name, as in JSON.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::MaxEntries { .. } => "max_entries",
-            Self::MaxSize { .. } => "max_size",
-            Self::MinFree(_) => "min_free",
-        }
-    }
-}
-
 /// A [`Step`] that does not yet hold the plan.
 enum Next {
     Remove { index: usize, cause: Cause },
     MeasureSpace,
-}
-
-/// A goal of the plan, reached or not by removing in order.
-#[derive(Clone, Copy, Debug)]
-enum Goal {
-    OlderThan(Duration),
-    MaxEntries(u64),
-    MaxSize { budget: u64, target: u64, best_effort: bool },
-    MinFree { target: u64, min_budget: u64 },
-    Orphans,
-    Invalidate,
 }
 
 /// How far the plan is with its present goal.
@@ -173,7 +132,7 @@ impl<'a> Plan<'a> {
             ages: entries.iter().map(|entry| age(now, entry.last_used)).collect(),
             fates: vec![None; entries.len()],
             decided: Vec::new(),
-            goals: goals(policy, space),
+            goals: Goal::of(policy, space),
             goal: 0,
             pursuit: None,
             gave_up: false,
@@ -225,24 +184,24 @@ impl<'a> Plan<'a> {
             if self.is_measuring_due(goal) {
                 return Some(Next::MeasureSpace);
             }
-            if self.is_reached(goal) {
+            let pursuit = self.pursuit.as_mut()?;
+            if !pursuit.is_hopeless && goal.is_reached(&self.left, &self.reclaim) {
                 return None;
             }
-            let pursuit = self.pursuit.as_mut()?;
             let &index = self.order.get(pursuit.cursor)?;
             let is_hopeless = pursuit.is_hopeless;
             pursuit.cursor += 1;
-            if self.fates[index].is_some() {
+            let is_settled = self.fates[index].is_some();
+            if is_settled || !goal.concerns(&self.entries[index], self.ages[index]) {
                 continue;
             }
-            let Some(cause) = self.cause(goal, index) else { continue };
             if let Some(protection) = self.protection[index] {
                 self.decide(index, Fate::Kept(protection));
             } else if self.is_too_much(goal, index) {
                 self.reclaim.end_at_min_budget();
                 return None;
             } else if !is_hopeless {
-                return Some(Next::Remove { index, cause });
+                return Some(Next::Remove { index, cause: goal.cause() });
             }
         }
     }
@@ -273,26 +232,8 @@ impl<'a> Plan<'a> {
         self.reclaim.expected()
     }
 
-    /// Whether the goal needs no more evictions.
     fn is_met(&self, goal: Goal) -> bool {
-        match goal {
-            Goal::MaxEntries(most) => self.left.entries <= most,
-            Goal::MaxSize { budget, .. } => self.left.bytes <= budget,
-            Goal::MinFree { target, .. } => self.reclaim.is_met(target),
-            Goal::OlderThan(_) | Goal::Orphans | Goal::Invalidate => false,
-        }
-    }
-
-    /// Whether to stop evicting for a goal that was not met at its start.
-    fn is_reached(&self, goal: Goal) -> bool {
-        match goal {
-            Goal::MaxSize { target, .. } => {
-                let is_hopeless = self.pursuit.is_some_and(|pursuit| pursuit.is_hopeless);
-                !is_hopeless && self.left.bytes <= target
-            }
-            Goal::MinFree { .. } => self.reclaim.has_ended() || self.is_met(goal),
-            goal => self.is_met(goal),
-        }
+        goal.is_met(&self.left, &self.reclaim)
     }
 
     fn is_measuring_due(&self, goal: Goal) -> bool {
@@ -316,57 +257,31 @@ impl<'a> Plan<'a> {
         used.fold(0, |sum, index| sum.saturating_add(self.entries[index].bytes))
     }
 
-    /// Why the entry would go for this goal, if it would.
-    fn cause(&self, goal: Goal, index: usize) -> Option<Cause> {
-        Some(match goal {
-            Goal::OlderThan(limit) if self.ages[index] < limit => return None,
-            Goal::OlderThan(_) => Cause::OlderThan,
-            Goal::MaxEntries(_) => Cause::MaxEntries,
-            Goal::MaxSize { .. } => Cause::OverBudget,
-            Goal::MinFree { .. } => Cause::MinFree,
-            Goal::Orphans if self.entries[index].state == State::Sealed => return None,
-            Goal::Orphans => Cause::Orphan,
-            Goal::Invalidate => Cause::Invalidated,
-        })
-    }
-
-    /// The limits that the remaining entries exceed. `older_than` is never unmet.
+    /// The limits that the remaining entries exceed.
     pub fn unmet(&self) -> Vec<Unmet> {
-        let unmet = |&goal: &Goal| match goal {
-            _ if self.is_met(goal) => None,
-            Goal::MaxEntries(limit) => Some(Unmet::MaxEntries { limit }),
-            Goal::MaxSize { budget, .. } => {
-                Some(Unmet::MaxSize { limit: budget, hopeless: self.gave_up })
+        let unmet = self.goals.iter().filter_map(|&goal| goal.unmet(&self.left, &self.reclaim));
+        unmet.map(|unmet| self.explain(unmet)).collect()
+    }
+
+    /// Adds what stood in the way.
+    fn explain(&self, unmet: Unmet) -> Unmet {
+        match unmet.limit {
+            Limit::MaxSize => Unmet { hopeless: self.gave_up, ..unmet },
+            Limit::MinFree => {
+                let evictable = (0..self.entries.len())
+                    .filter(|&index| self.fate(index) == Fate::Untouched(None))
+                    .fold(0_u64, |sum, index| {
+                        sum.saturating_add(self.entries[index].allocated_bytes)
+                    });
+                Unmet { shortage: Some(self.reclaim.shortage(unmet.bound, evictable)), ..unmet }
             }
-            Goal::MinFree { target, .. } => Some(Unmet::MinFree(self.shortage(target))),
-            Goal::OlderThan(_) | Goal::Orphans | Goal::Invalidate => None,
-        };
-        self.goals.iter().filter_map(unmet).collect()
-    }
-
-    fn shortage(&self, target: u64) -> Shortage {
-        let evictable = (0..self.entries.len())
-            .filter(|&index| self.fate(index) == Fate::Untouched(None))
-            .fold(0_u64, |sum, index| sum.saturating_add(self.entries[index].allocated_bytes));
-        self.reclaim.shortage(target, evictable)
-    }
-
-    /// The `min_free` target in bytes, if that limit is set.
-    pub fn min_free_target(&self) -> Option<u64> {
-        self.goals.iter().find_map(|goal| match goal {
-            Goal::MinFree { target, .. } => Some(*target),
-            _ => None,
-        })
+            _ => unmet,
+        }
     }
 
     /// Totals of the remaining entries.
     pub fn left(&self) -> Totals {
         self.left
-    }
-
-    /// Whether nothing was evicted for a limit, because it is hopeless.
-    pub fn gave_up(&self) -> bool {
-        self.gave_up
     }
 
     /// The result for the entry at this index of the view.
@@ -399,25 +314,4 @@ fn order(entries: &[Entry], policy: &Policy) -> Vec<usize> {
     let mut order: Vec<usize> = (0..entries.len()).collect();
     order.sort_unstable_by_key(|&index| (entries[index].last_used, entries[index].key));
     order
-}
-
-fn goals(policy: &Policy, space: Space) -> Vec<Goal> {
-    let sweep = match policy {
-        Policy::Sweep(sweep) => sweep,
-        Policy::Orphans { .. } => return vec![Goal::Orphans],
-        Policy::Invalidate { .. } => return vec![Goal::Invalidate],
-    };
-    let mut goals = Vec::new();
-    goals.extend(sweep.older_than.map(Goal::OlderThan));
-    goals.extend(sweep.max_entries.map(Goal::MaxEntries));
-    goals.extend(sweep.max_size.map(|budget| Goal::MaxSize {
-        budget,
-        target: sweep.low_water.of(budget),
-        best_effort: sweep.best_effort,
-    }));
-    goals.extend(sweep.min_free.map(|keep| Goal::MinFree {
-        target: keep.target(space.total),
-        min_budget: sweep.min_budget,
-    }));
-    goals
 }

@@ -3,60 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use super::fate::Protection;
+use super::limits::Sweep;
 use crate::cache::{Entry, PinState, State};
 use crate::key::Key;
-use crate::units::{FreeSpace, Percent, age};
+use crate::units::age;
 
 /// A partial entry written to within this time counts as being encoded, unless the user says
 /// otherwise: ffmpeg writes a segment every few seconds, and pauses for minutes when the player does.
 pub const MIN_AGE: Duration = Duration::from_secs(10 * 60);
-
-/// Budgets under this need `--min-budget`: a mistyped `--max-size 50` must not empty a cache. 1 GiB holds
-/// about one film.
-pub const MIN_BUDGET: u64 = 1 << 30;
-
-/// What `sweep` keeps to. The default has no limit and evicts nothing.
-#[derive(Clone, Debug)]
-pub struct Sweep {
-    /// Evict what was not used for this long.
-    pub older_than: Option<Duration>,
-    /// Evict down to this many entries.
-    pub max_entries: Option<u64>,
-    /// Evict down to this many bytes in all entries.
-    pub max_size: Option<u64>,
-    /// When over `max_size`, evict down to this share of it.
-    pub low_water: Percent,
-    /// Evict until this much of the file system is free.
-    pub min_free: Option<FreeSpace>,
-    /// Never evict below this many bytes of entries for `min_free`: so much of the cache nobody else's
-    /// files can push out.
-    pub min_budget: u64,
-    /// Protect what was used more recently than this.
-    pub keep_recent: Duration,
-    /// Protect partial entries written more recently than this.
-    pub min_age: Duration,
-    /// Evict for `max_size` even where the entries in use alone exceed it.
-    pub best_effort: bool,
-    /// Only locks and writes protect: neither open files nor recent reads do.
-    pub locks_only: bool,
-}
-
-impl Default for Sweep {
-    fn default() -> Self {
-        Self {
-            older_than: None,
-            max_entries: None,
-            max_size: None,
-            low_water: Percent::ALL,
-            min_free: None,
-            min_budget: MIN_BUDGET,
-            keep_recent: Duration::ZERO,
-            min_age: MIN_AGE,
-            best_effort: false,
-            locks_only: false,
-        }
-    }
-}
 
 /// Permission to remove a pinned entry. Only [`Policy::invalidate`] gives it.
 #[derive(Clone, Copy, Debug)]

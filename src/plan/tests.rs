@@ -1,7 +1,7 @@
 //! The rules of eviction, with a file system that is a number.
 
 use super::*;
-use crate::cache::PinState;
+use crate::cache::{PinState, State};
 use crate::error::{Error, Operation};
 use crate::key::Key;
 use crate::locks::Holder;
@@ -210,10 +210,15 @@ fn pinned_bytes_that_reach_the_budget_alone_block_it_unless_told_otherwise() {
         || vec![entry(0, 10, 2 * DAY), pinned(entry(1, 20, DAY)), writing(entry(2, 5, DAY))];
     let sweep =
         |budget, best_effort| Sweep { max_size: Some(budget), best_effort, ..Sweep::default() };
-    let unmet = |limit, hopeless| vec![Unmet::MaxSize { limit, hopeless }];
-    assert_eq!(swept(entries(), sweep(25, false)), (vec![], unmet(25, true)));
+    let unmet = |bound, found, hopeless| {
+        vec![Unmet { limit: Limit::MaxSize, bound, found, hopeless, shortage: None }]
+    };
+    assert_eq!(swept(entries(), sweep(25, false)), (vec![], unmet(25, 35, true)));
     assert_eq!(swept(entries(), sweep(26, false)), (vec![(0, Cause::OverBudget)], vec![]));
-    assert_eq!(swept(entries(), sweep(24, true)), (vec![(0, Cause::OverBudget)], unmet(24, false)));
+    assert_eq!(
+        swept(entries(), sweep(24, true)),
+        (vec![(0, Cause::OverBudget)], unmet(24, 25, false))
+    );
     assert_eq!(swept(entries(), sweep(25, true)), (vec![(0, Cause::OverBudget)], vec![]));
 }
 
@@ -269,7 +274,9 @@ fn assert_frees(disk: Disk, sweep: Sweep, count: usize, unmet: Option<(u64, u64,
     let expected: Vec<_> = (0..count).map(|index| (index, Cause::MinFree)).collect();
     assert_eq!(removed, expected);
     let figures = found.first().map(|unmet| match unmet {
-        Unmet::MinFree(s) => (s.available / MIB, s.needed / MIB, s.freed / MIB, s.evictable / MIB),
+        Unmet { limit: Limit::MinFree, found, shortage: Some(s), .. } => {
+            (found / MIB, s.needed / MIB, s.freed / MIB, s.evictable / MIB)
+        }
         other => panic!("{other:?}"),
     });
     assert_eq!(figures, unmet, "available, needed, freed, evictable in MiB");
@@ -312,7 +319,7 @@ fn free_space_is_read_before_anything_goes_for_it() {
     let disk = Disk { comes_back: 0, ..LARGE };
     let (removed, unmet) = carry_out_on(disk, &view(ten()), &policy, goes);
     assert_eq!(removed, [(0, Cause::OverBudget), (1, Cause::MinFree)]);
-    let [Unmet::MinFree(shortage)] = unmet[..] else { panic!("{unmet:?}") };
+    let [Unmet { shortage: Some(shortage), .. }] = unmet[..] else { panic!("{unmet:?}") };
     assert_eq!(shortage.ended, Some(EndedEarly::NothingComesBack));
 }
 

@@ -1,6 +1,6 @@
 //! What the removing commands say to people and to journald.
 
-use crate::common::{Age, Size, TestCache, pin_name};
+use crate::common::{Age, Size, TestCache, key, pin_name};
 use crate::mixed;
 
 /// Process numbers are the kernel's choice.
@@ -23,8 +23,8 @@ fn a_dry_sweep_says_would_everywhere_and_what_would_be_freed() {
     assert_eq!(
         without_pids(&run.stdout()),
         "\
-would remove 6100000000000000     1.50 GiB  used 3d 7h ago     over budget
-would remove 7000000000000000        7 MiB  used 2d 1h ago     over budget
+would remove 6100000000000000     1.50 GiB  used 3d 7h ago     --max-size 30 MiB
+would remove 7000000000000000        7 MiB  used 2d 1h ago     --max-size 30 MiB
 would keep   6200000000000000       20 MiB  used 1d 2h ago     pinned by cat[PID]
 would keep   7700000000000000        9 MiB  used 2m ago        being encoded
 would free 1.51 GiB (2 entries), would leave 29 MiB (2 entries), budget 30 MiB; \
@@ -34,14 +34,30 @@ would free 1.51 GiB (2 entries), would leave 29 MiB (2 entries), budget 30 MiB; 
 }
 
 #[test]
+fn a_removal_quotes_the_rule_it_goes_by() {
+    let cache = mixed();
+    for (limit, rule) in [
+        (["--older-than", "50h"], "  unused for 2d2h\n"),
+        (["--max-entries", "3"], "  --max-entries 3\n"),
+        (["--min-free", "99999T"], "  --min-free 97.66 PiB\n"),
+    ] {
+        let options = ["sweep", "-n", "--min-budget", "0"];
+        let stdout = cache.run([&options[..], &limit].concat()).untouched().stdout();
+        let removal = format!("would remove {}", key("a"));
+        let line = stdout.lines().find(|line| line.starts_with(&removal)).expect("a goes");
+        assert!(format!("{line}\n").ends_with(rule), "{rule}: {line}");
+    }
+}
+
+#[test]
 fn a_sweep_says_one_line_an_eviction_and_then_what_it_came_to() {
     let cache = mixed().trash("old");
     let run = cache.run(SWEEP).success().removed(["a", "p"]).no_stderr();
     assert_eq!(
         run.stdout(),
         "\
-removed 6100000000000000     1.50 GiB  used 3d 7h ago     over budget
-removed 7000000000000000        7 MiB  used 2d 1h ago     over budget
+removed 6100000000000000     1.50 GiB  used 3d 7h ago     --max-size 30 MiB
+removed 7000000000000000        7 MiB  used 2d 1h ago     --max-size 30 MiB
 freed 1.51 GiB (2 entries), left 29 MiB (2 entries), budget 30 MiB; \
          pinned 20 MiB (1 entry); being encoded 9 MiB (1 entry); deleted the trash of 1 entry
 "

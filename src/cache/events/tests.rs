@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::journal::*;
 use super::summary::*;
 use super::*;
+use crate::cache::Limit;
 use crate::layout::{EVENTS_LOG, OLD_EVENTS_LOG};
 use crate::locks;
 use crate::root::Root;
@@ -148,9 +149,10 @@ proptest! {
 
     #[test]
     fn a_sweep_comes_back(time: i64, values: [Option<u64>; 10]) {
-        let mut event = SweepEvent { time, ..SweepEvent::default() };
-        for ((_, field), value) in SweepEvent::FIELDS.iter().zip(values) {
-            *field(&mut event) = value;
+        let [removed, freed, left, exit, limits @ ..] = values;
+        let mut event = SweepEvent { time, removed, freed, left, exit, ..SweepEvent::default() };
+        for (limit, number) in Limit::ALL.into_iter().zip(limits) {
+            event.limits.set(limit, number);
         }
         let line = event.to_string();
         let is_empty = values.iter().all(Option::is_none);

@@ -2,23 +2,40 @@
 
 use std::time::Duration;
 
-use hls_cache::cache::PinState;
+use hls_cache::cache::{PinState, Unit};
 use hls_cache::locks::Holder;
 use hls_cache::maintain::{Decision, Kind, Outcome};
-use hls_cache::plan::{Cause, Fate, Protection};
-use hls_cache::units::age;
+use hls_cache::plan::{Cause, Fate, Limit, Limits, Protection};
+use hls_cache::units::{age, human_size};
 
-use super::human_span;
+use super::{exact_span, human_span};
 
-pub fn of_cause(cause: Cause) -> &'static str {
-    match cause {
-        Cause::OverBudget => "over budget",
-        Cause::OlderThan => "unused for too long",
-        Cause::MaxEntries => "too many entries",
-        Cause::MinFree => "disk too full",
-        Cause::Orphan => "abandoned",
-        Cause::Invalidated => "invalidated",
-        Cause::Damaged => "damaged",
+/// Why the entry goes; for a limit, the rule as the user gave it.
+fn of_cause(cause: Cause, limits: &Limits) -> String {
+    match (cause, cause.limit()) {
+        (_, Some(limit)) => of_limit(limit, limits.get(limit).unwrap_or_default()),
+        (Cause::Orphan, _) => "abandoned".into(),
+        (Cause::Damaged, _) => "damaged".into(),
+        (_, None) => "invalidated".into(),
+    }
+}
+
+/// `--max-size 300 GiB`, and `unused for 5d` for the limit that each entry exceeds by itself.
+pub fn of_limit(limit: Limit, number: u64) -> String {
+    let value = of_number(limit, number);
+    match limit {
+        Limit::OlderThan => format!("unused for {value}"),
+        _ => format!("--{} {value}", limit.name().replace('_', "-")),
+    }
+}
+
+/// The number of a limit, in its unit.
+pub fn of_number(limit: Limit, number: u64) -> String {
+    match limit.unit() {
+        Unit::Bytes => human_size(number),
+        Unit::Entries => number.to_string(),
+        Unit::Seconds => exact_span(Duration::from_secs(number)),
+        Unit::Percent => format!("{number}%"),
     }
 }
 
@@ -66,14 +83,16 @@ pub fn reason(fate: &Fate) -> Option<&'static str> {
 /// Why, for people, with who uses it.
 pub fn of_decision(outcome: &Outcome, decision: &Decision) -> String {
     match (&decision.fate, decision.fate.protection()) {
-        (Fate::Removed(cause), _) => of_cause(*cause).into(),
+        (Fate::Removed(cause), _) => of_cause(*cause, &outcome.limits.unwrap_or_default()),
         (Fate::Absent, _) => "no such entry".into(),
         (_, Some(Protection::Read)) => {
             let read = decision.entry.as_ref().and_then(|entry| entry.last_read);
             read.map_or_else(|| "read just now".into(), |read| read_ago(age(outcome.now, read)))
         }
         (_, Some(protection)) => format!("{}{}", of_protection(protection), users(decision)),
-        _ if outcome.gave_up => "kept because --max-size cannot be met".into(),
+        _ if outcome.unmet.iter().any(|unmet| unmet.hopeless) => {
+            "kept because --max-size cannot be met".into()
+        }
         _ if outcome.limits.is_some() => "within the limits".into(),
         _ => "not abandoned".into(),
     }

@@ -150,6 +150,18 @@ pub fn human_span(span: Duration) -> String {
     }
 }
 
+/// A time span to the second, as the user writes one: `1h30m`.
+pub fn exact_span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    let parts = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds % 60, "s")];
+    let text = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .fold(String::new(), |text, (count, unit)| text + &count.to_string() + unit);
+    if text.is_empty() { "0s".into() } else { text }
+}
+
 /// For whom a run waits, and how long.
 fn waiting(holders: &[Holder], patience: Duration) -> String {
     let patience = humantime::format_duration(patience);

@@ -26,7 +26,9 @@ pub fn sentence(notice: &Notice) -> String {
              protect: run as root with CAP_SYS_PTRACE and the host's processes in sight"
         ),
         Notice::Caller(text) => text.clone(),
-        Notice::Unmet(unmet) => format!("{} is not met", option(*unmet)),
+        Notice::Unmet(unmet) => {
+            format!("{} is not met", account::of_limit(unmet.limit, unmet.bound))
+        }
     }
 }
 
@@ -73,49 +75,38 @@ fn unseen_use(count: u64, [one, many]: [&str; 2]) -> String {
     )
 }
 
-fn option(unmet: Unmet) -> String {
-    match unmet {
-        Unmet::MaxSize { limit, .. } => format!("--max-size {}", human_size(limit)),
-        Unmet::MaxEntries { limit } => format!("--max-entries {limit}"),
-        Unmet::MinFree(Shortage { target, .. }) => format!("--min-free {}", human_size(target)),
-    }
-}
-
 /// By how much a limit is still exceeded, and what stands in the way.
 fn unmet_sentence(unmet: Unmet, outcome: &Outcome) -> String {
     let (is, remain) =
         if outcome.dry_run { ("would not be", "would remain") } else { ("is not", "remain") };
-    let mut text = format!("{} {is} met", option(unmet));
-    match unmet {
-        Unmet::MaxSize { .. } => {
-            text += &format!(": {} {remain}", human_size(outcome.after.bytes));
-        }
-        Unmet::MaxEntries { .. } => text += &format!(": {} {remain}", outcome.after.entries),
-        Unmet::MinFree(shortage) => text += &shortage_figures(shortage),
+    let found = account::of_number(unmet.limit, unmet.found);
+    let mut text = format!("{} {is} met: {found} ", account::of_limit(unmet.limit, unmet.bound));
+    match unmet.shortage {
+        Some(shortage) => text += &shortage_figures(shortage),
+        None => text += remain,
     }
     text += &in_the_way(outcome);
-    match unmet {
-        Unmet::MaxSize { hopeless: true, .. } => {
-            text += "; entries in use or being encoded already exceed it, so nothing was evicted \
-                     (--best-effort evicts what is possible)";
-        }
-        Unmet::MinFree(Shortage { ended: Some(EndedEarly::NothingComesBack), .. }) => {
-            text += "; stopped because less than half of the evicted space became free: snapshots, \
-                     reflinks or hard links hold the rest";
-        }
-        Unmet::MinFree(Shortage { ended: Some(EndedEarly::MinBudget), .. }) => {
-            text += "; stopped at --min-budget: files outside the cache fill the disk";
-        }
-        _ => {}
+    if unmet.hopeless {
+        text += "; entries in use or being encoded already exceed it, so nothing was evicted \
+                 (--best-effort evicts what is possible)";
     }
+    text += match unmet.shortage.and_then(|shortage| shortage.ended) {
+        Some(EndedEarly::NothingComesBack) => {
+            "; stopped because less than half of the evicted space became free: snapshots, \
+             reflinks or hard links hold the rest"
+        }
+        Some(EndedEarly::MinBudget) => {
+            "; stopped at --min-budget: files outside the cache fill the disk"
+        }
+        None => "",
+    };
     text
 }
 
 fn shortage_figures(shortage: Shortage) -> String {
-    let Shortage { available, needed, freed, evictable, .. } = shortage;
+    let Shortage { needed, freed, evictable, .. } = shortage;
     format!(
-        ": {} free; needed {}, freed {}, still evictable {}",
-        human_size(available),
+        "free; needed {}, freed {}, still evictable {}",
         human_size(needed),
         human_size(freed),
         human_size(evictable)

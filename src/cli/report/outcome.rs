@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hls_cache::Key;
 use hls_cache::maintain::{Decision, Kind, Outcome};
-use hls_cache::plan::{Cause, Fate};
+use hls_cache::plan::{Cause, Fate, Limit};
 use hls_cache::units::{age, human_size};
 use serde::Serialize;
 
@@ -63,7 +63,7 @@ fn is_left(outcome: &Outcome, decision: &Decision) -> bool {
 }
 
 /// What became of an entry, on one line that says all by itself, as a journal needs:
-/// `removed 9cd7e7a0505d91ac     1.5 GiB  used 3d 4h ago  over budget`.
+/// `removed 9cd7e7a0505d91ac     1.5 GiB  used 3d 4h ago  --max-size 1 TiB`.
 fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> String {
     let (removed, kept, verb_width) =
         if outcome.dry_run { ("would remove", "would keep", 12) } else { ("removed", "kept", 7) };
@@ -101,7 +101,7 @@ fn summary(outcome: &Outcome) -> String {
         amount(outcome.removed, outcome.freed_bytes),
         amount(after.entries, after.bytes)
     );
-    if let Some(budget) = outcome.limits.and_then(|limits| limits.max_size) {
+    if let Some(budget) = outcome.limits.and_then(|limits| limits.get(Limit::MaxSize)) {
         line += &format!(", budget {}", human_size(budget));
         if after.bytes > budget {
             line += &format!(" exceeded by {}", human_size(after.bytes - budget));

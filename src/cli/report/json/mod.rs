@@ -14,11 +14,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::SystemTime;
 
-use hls_cache::cache::events::SweepEvent;
-use hls_cache::cache::{self, PinState};
+use hls_cache::cache::{self, PinState, Unit};
 use hls_cache::plan::{self, Protection};
 use hls_cache::units::{age, rfc3339};
-use hls_cache::{Key, Root, maintain};
+use hls_cache::{Key, Root};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 pub use self::removal::Removing;
@@ -173,40 +172,20 @@ impl<'a> InUse<'a> {
     }
 }
 
-/// The limits of a sweep; null is none.
-#[derive(serde::Serialize)]
-struct Limits {
-    max_size: Option<u64>,
-    max_entries: Option<u64>,
-    min_free: Option<u64>,
-    older_than_seconds: Option<u64>,
-    keep_recent_seconds: Option<u64>,
-    low_water_percent: Option<u64>,
-}
+/// The limits of a sweep; null is none. A field's name says its unit where that is not bytes or a count.
+struct Limits(plan::Limits);
 
-impl From<maintain::Limits> for Limits {
-    fn from(limits: maintain::Limits) -> Self {
-        Self {
-            max_size: limits.max_size,
-            max_entries: limits.max_entries,
-            min_free: limits.min_free,
-            older_than_seconds: limits.older_than.map(|age| age.as_secs()),
-            keep_recent_seconds: limits.keep_recent.map(|age| age.as_secs()),
-            low_water_percent: limits.low_water.map(|share| share.get().into()),
-        }
-    }
-}
-
-impl From<SweepEvent> for Limits {
-    fn from(event: SweepEvent) -> Self {
-        Self {
-            max_size: event.max_size,
-            max_entries: event.max_entries,
-            min_free: event.min_free,
-            older_than_seconds: event.older_than,
-            keep_recent_seconds: event.keep_recent,
-            low_water_percent: event.low_water,
-        }
+impl Serialize for Limits {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(limit, number)| {
+            let name = limit.name();
+            let name = match limit.unit() {
+                Unit::Bytes | Unit::Entries => name.to_owned(),
+                Unit::Seconds => format!("{name}_seconds"),
+                Unit::Percent => format!("{name}_percent"),
+            };
+            (name, number)
+        }))
     }
 }
 

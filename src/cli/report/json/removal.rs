@@ -1,7 +1,6 @@
 //! What `sweep`, `gc-orphans` and `invalidate` print.
 
 use hls_cache::maintain::{Decision, Outcome};
-use hls_cache::plan::Unmet;
 use serde::Serialize;
 
 use super::{Entry, Limits, Totals};
@@ -56,8 +55,8 @@ impl<'a> Removing<'a> {
             failed: outcome.failed,
             entries: listed.map(|decision| Decided::new(outcome, decision)).collect(),
             sweep: outcome.limits.map(|limits| Sweep {
-                limits: limits.into(),
-                unmet: outcome.unmet.iter().copied().map(Unmet::code).collect(),
+                limits: Limits(limits),
+                unmet: outcome.unmet.iter().map(|unmet| unmet.limit.name()).collect(),
                 target_met: outcome.unmet.is_empty(),
             }),
         }
@@ -66,7 +65,7 @@ impl<'a> Removing<'a> {
 
 impl<'a> Decided<'a> {
     fn new(outcome: &Outcome, decision: &'a Decision) -> Self {
-        let Decision { key, entry, fate } = decision;
+        let Decision { key, entry, fate, .. } = decision;
         // What was found when it was its turn, then what was found before.
         let found = entry.as_ref().and_then(|entry| outcome.shield.protection(entry, outcome.now));
         let uses = [fate.protection(), found];

@@ -168,7 +168,7 @@ impl From<SweepEvent> for LastSweep {
     fn from(event: SweepEvent) -> Self {
         Self {
             time: rfc3339(instant(event.time, 0)),
-            limits: event.into(),
+            limits: Limits(event.limits),
             removed: event.removed,
             freed_bytes: event.freed,
             left_bytes: event.left,
