@@ -138,7 +138,7 @@ fn hold_files(count: u64, file: &Path) -> io::Result<()> {
 /// Makes a cache of sealed entries with small segments: what is measured is names, not data.
 fn fill(cache: &Path, entries: u64, segments: u64) -> io::Result<()> {
     for number in 0..entries {
-        fill_entry(cache, KeySuffix::new(b"1080p", 0).key(&number.to_be_bytes()), segments)?;
+        fill_entry(cache, KeySuffix::new(b"1080p", 0, None).key(&number.to_be_bytes()), segments)?;
     }
     Ok(())
 }
@@ -248,7 +248,7 @@ fn evict_beside_processes(options: &Options, scratch: &Path, cache: &Path) -> io
 
 /// An entry that was used two days ago, beside what is there.
 fn add_old_entry(cache: &Path, segments: u64) -> io::Result<()> {
-    let key = KeySuffix::new(b"old", 0).key(b"old");
+    let key = KeySuffix::new(b"old", 0, None).key(b"old");
     fill_entry(cache, key, segments)?;
     let long_ago = FileTime::now().unix_seconds() - 2 * 24 * 60 * 60;
     set_file_mtime(cache.join(key.to_string()), FileTime::from_unix_time(long_ago, 0))

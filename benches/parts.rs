@@ -24,7 +24,7 @@ fn source(number: u64) -> Vec<u8> {
 }
 
 fn key(number: u64) -> Key {
-    KeySuffix::new(b"1080p", 0).key(&source(number))
+    KeySuffix::new(b"1080p", 0, None).key(&source(number))
 }
 
 fn entry(number: u64) -> Entry {
@@ -64,7 +64,7 @@ fn plan(bencher: Bencher<'_, '_>, count: u64) {
 
 #[divan::bench]
 fn hash_key(bencher: Bencher<'_, '_>) {
-    let (suffix, source) = (KeySuffix::new(b"1080p", 0), source(1));
+    let (suffix, source) = (KeySuffix::new(b"1080p", 0, None), source(1));
     bencher.counter(ItemsCount::new(1_u32)).bench_local(|| suffix.key(black_box(&source)));
 }
 

@@ -104,12 +104,24 @@ pub struct KeyInputs<'a> {
     pub quality: &'a [u8],
     /// The audio track; daemons use -1 for the default one.
     pub audio: i64,
+    /// What a key of five parts adds; `None` for one of three.
+    pub encode: Option<Encode<'a>>,
+}
+
+/// What a later daemon adds to the hash, in this order: a key of five parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encode<'a> {
+    /// Index of the subtitle track that is burnt into the picture; -1 for none.
+    pub burn: i64,
+    /// The encoder settings, used verbatim.
+    pub settings: &'a [u8],
 }
 
 impl KeyInputs<'_> {
-    /// `SHA-256(source "|" quality "|" audio)`, cut to 8 bytes.
+    /// `SHA-256(source "|" quality "|" audio)`, with `"|" burn "|" settings` where there are five parts, cut to
+    /// 8 bytes.
     pub fn key(&self) -> Key {
-        KeySuffix::new(self.quality, self.audio).key(self.source)
+        KeySuffix::new(self.quality, self.audio, self.encode).key(self.source)
     }
 }
 
@@ -118,9 +130,13 @@ impl KeyInputs<'_> {
 pub struct KeySuffix(Vec<u8>);
 
 impl KeySuffix {
-    /// The suffix for one quality and audio track.
-    pub fn new(quality: &[u8], audio: i64) -> Self {
-        Self([b"|", quality, b"|", audio.to_string().as_bytes()].concat())
+    /// The suffix for one quality and audio track, and what a key of five parts adds.
+    pub fn new(quality: &[u8], audio: i64, encode: Option<Encode<'_>>) -> Self {
+        let mut suffix = [b"|", quality, b"|", audio.to_string().as_bytes()].concat();
+        if let Some(Encode { burn, settings }) = encode {
+            suffix.extend([b"|", burn.to_string().as_bytes(), b"|", settings].concat());
+        }
+        Self(suffix)
     }
 
     /// The key of a source that [`absolute`] gave.
@@ -128,11 +144,33 @@ impl KeySuffix {
         // `chain_update` would move the hasher's state from call to call: a tenth of a batch's time.
         let mut hasher = Sha256::new();
         hasher.update(source);
+        self.finish(hasher)
+    }
+
+    fn finish(&self, mut hasher: Sha256) -> Key {
         hasher.update(&self.0);
         let digest = hasher.finalize();
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&digest[..8]);
         Key(bytes)
+    }
+}
+
+/// A source, hashed once for many suffixes.
+#[derive(Clone, Debug)]
+pub struct KeyPrefix(Sha256);
+
+impl KeyPrefix {
+    /// Of a source that [`absolute`] gave.
+    pub fn new(source: &[u8]) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(source);
+        Self(hasher)
+    }
+
+    /// The key of the source with this suffix.
+    pub fn key(&self, suffix: &KeySuffix) -> Key {
+        suffix.finish(self.0.clone())
     }
 }
 
@@ -255,9 +293,14 @@ mod tests {
 
     #[test]
     fn the_documented_example() {
-        let inputs = KeyInputs { source: b"/a/b/movie.mkv", quality: b"1080p", audio: 0 };
-        assert_eq!(inputs.key().to_string(), "9cd7e7a0505d91ac");
-        assert_eq!(&inputs.key().to_hex(), b"9cd7e7a0505d91ac");
+        let source = b"/a/b/movie.mkv";
+        let encode = Encode { burn: -1, settings: b"videotoolbox|medium|10M||0|false" };
+        for (encode, expected) in [(None, "9cd7e7a0505d91ac"), (Some(encode), "01f0735fd1578d38")] {
+            let inputs = KeyInputs { source, quality: b"1080p", audio: 0, encode };
+            assert_eq!(inputs.key().to_string(), expected);
+            let suffix = KeySuffix::new(b"1080p", 0, encode);
+            assert_eq!(KeyPrefix::new(source).key(&suffix).to_string(), expected);
+        }
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub const EVENTS_LOG: &str = ".events.log";
 /// The event log before the present one.
 pub const OLD_EVENTS_LOG: &str = ".events.log.1";
 
+/// A later daemon's encoder settings; read for keys of five parts, never touched.
+pub const ENCODE_STAMP: &str = ".encode-stamp";
+
 /// Name of the lockfile whose lock pins `key`.
 pub fn pin(key: Key) -> String {
     format!(".{key}.pin")
@@ -81,6 +84,8 @@ pub enum RootName {
     Write(Key),
     /// `.maintenance.lock`, `.events.log` or `.events.log.1`.
     Own,
+    /// `.encode-stamp`, the daemon's.
+    EncodeStamp,
     /// Anything else; reported, never touched.
     Foreign,
 }
@@ -93,6 +98,9 @@ impl RootName {
         }
         if [MAINTENANCE_LOCK, EVENTS_LOG, OLD_EVENTS_LOG].iter().any(|own| name == own.as_bytes()) {
             return Self::Own;
+        }
+        if name == ENCODE_STAMP.as_bytes() {
+            return Self::EncodeStamp;
         }
         let dotted = |suffix: &[u8]| {
             name.strip_prefix(b".").and_then(|n| n.strip_suffix(suffix)).and_then(Key::from_bytes)
@@ -128,6 +136,8 @@ mod tests {
             (b".maintenance.lock", RootName::Own),
             (b".events.log", RootName::Own),
             (b".events.log.1", RootName::Own),
+            (b".encode-stamp", RootName::EncodeStamp),
+            (b".encode-stamp.tmp", RootName::Foreign),
             (b".events.log.2", RootName::Foreign),
             (b".trash.old", RootName::Foreign),
             (b".trash.9cd7e7a0505d91ac", RootName::Foreign),

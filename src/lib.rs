@@ -95,7 +95,7 @@ pub mod verify;
 pub use daemon::{Busy, Cache, Lookup, Pin, SealError, Start, Writer};
 pub use error::{Error, Operation, Reason};
 pub use escape::Escaped;
-pub use key::{InvalidKey, Key, KeyInputs};
+pub use key::{Encode, InvalidKey, Key, KeyInputs};
 // The enums of causes and reasons may be matched exhaustively: a program that words them should not miss a
 // new one. Structs that will gain fields are `#[non_exhaustive]`.
 pub use maintain::{Decision, Kind, Outcome, Refused};

@@ -26,6 +26,8 @@ pub(crate) struct Listing {
     pub(super) foreign: Vec<CString>,
     /// What maintainers make in any directory that they take for a cache.
     own: Vec<CString>,
+    /// A daemon's encoder settings are here.
+    has_encode_stamp: bool,
 }
 
 impl Listing {
@@ -62,7 +64,8 @@ impl Listing {
             || !self.mounted.is_empty()
             || !self.trash.is_empty()
             || !self.pins.is_empty()
-            || !self.writers.is_empty();
+            || !self.writers.is_empty()
+            || self.has_encode_stamp;
         let name = self.foreign.first().or(self.own.first()).filter(|_| !is_cache)?;
         let name = root::os_name(name.to_bytes()).into();
         Some(CacheNotice::NoEntries { root: root.path().into(), name })
@@ -103,6 +106,7 @@ impl Visitor for Names {
             }
             (RootName::Write(key), FileType::RegularFile) => drop(listing.writers.insert(key)),
             (RootName::Own, FileType::RegularFile) => listing.own.push(name.to_owned()),
+            (RootName::EncodeStamp, FileType::RegularFile) => listing.has_encode_stamp = true,
             _ => listing.foreign.push(name.to_owned()),
         }
         Ok(Visit::Done)

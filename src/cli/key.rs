@@ -25,7 +25,7 @@ pub fn run(context: &Context<'_>, args: &KeyArgs) -> anyhow::Result<Exit> {
         let track = |&audio: &i64| Track {
             quality: quality.clone(),
             audio,
-            suffix: KeySuffix::new(quality.as_bytes(), audio),
+            suffix: KeySuffix::new(quality.as_bytes(), audio, None),
         };
         args.audio.iter().map(track)
     });

@@ -127,7 +127,7 @@ impl Cache {
         let working_dir = || key::working_dir(std::env::var_os("PWD").as_deref());
         let source = key::absolute(bytes, working_dir)
             .map_err(|e| Error::new(Operation::MakeAbsolute, source, e))?;
-        Ok(KeyInputs { source: &source, quality: quality.as_bytes(), audio }.key())
+        Ok(KeyInputs { source: &source, quality: quality.as_bytes(), audio, encode: None }.key())
     }
 
     /// Where the entry `key` is, or would be.
