@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
-/// A text that is not a size, a percentage or a duration; its message says what is valid.
+/// Text that is not a size, a percentage or a duration; the message says what is valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidUnit(String);
@@ -61,9 +61,9 @@ fn decimal(text: &str) -> Option<(u128, u128)> {
 /// Free space to keep: bytes, or a share of the file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreeSpace {
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(u64),
-    /// So many millionths of the file system's size (`10%` is 100,000): decimals without floats.
+    /// Millionths of the file system's size (`10%` is 100,000), for decimals without floats.
     Millionths(u32),
 }
 
@@ -102,7 +102,7 @@ impl FromStr for FreeSpace {
 pub struct Percent(u8);
 
 impl Percent {
-    /// All of it.
+    /// 100 %.
     pub const ALL: Self = Self(100);
 
     /// From 1 to 100.
@@ -139,13 +139,13 @@ impl FromStr for TimeSpan {
     type Err = InvalidUnit;
 
     fn from_str(text: &str) -> Result<Self, InvalidUnit> {
-        const OF_THE_CALENDAR: [&str; 8] =
+        const CALENDAR_UNITS: [&str; 8] =
             ["M", "month", "months", "y", "yr", "yrs", "year", "years"];
         let mut units = text.split(|c: char| !c.is_alphabetic());
-        let has_length = !units.any(|unit| OF_THE_CALENDAR.contains(&unit));
-        // humantime takes 0 without a unit, which is as likely a slip as any other number without one.
-        let has_length = has_length && text != "0";
-        humantime::parse_duration(text).ok().filter(|_| has_length).map(Self).ok_or_else(|| {
+        let is_fixed = !units.any(|unit| CALENDAR_UNITS.contains(&unit));
+        // humantime accepts a bare 0, which is as likely a typo as any other number without a unit.
+        let is_valid = is_fixed && text != "0";
+        humantime::parse_duration(text).ok().filter(|_| is_valid).map(Self).ok_or_else(|| {
             InvalidUnit("not a duration: write for instance 90s, 10m, 24h, 7d or 1h30m".into())
         })
     }
