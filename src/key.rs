@@ -247,8 +247,15 @@ mod tests {
 
     #[test]
     fn a_relative_source_is_joined_and_an_absolute_one_asks_for_no_directory() {
-        let joined = absolute(b"../b.mkv", || Ok("/media/films".into())).unwrap();
-        assert_eq!(&*joined, b"/media/b.mkv");
+        for (source, joined) in [
+            (&b"b.mkv"[..], &b"/media/films/b.mkv"[..]),
+            (b"../b.mkv", b"/media/b.mkv"),
+            (b"a//b/", b"/media/films/a/b"),
+            (b".", b"/media/films"),
+            (b"x/../y", b"/media/films/y"),
+        ] {
+            assert_eq!(&*absolute(source, || Ok("/media/films".into())).unwrap(), joined);
+        }
         let absolute = absolute(b"/b.mkv", || panic!("asked")).unwrap();
         assert_eq!(&*absolute, b"/b.mkv");
     }
@@ -280,6 +287,9 @@ mod tests {
             "9cd7e7a0505d91ag",
             " 9cd7e7a0505d91ac",
             "+cd7e7a0505d91ac",
+            "g100000000000000",
+            ".",
+            "..",
         ] {
             assert_eq!(text.parse::<Key>(), Err(InvalidKey), "{text:?}");
         }

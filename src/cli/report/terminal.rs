@@ -139,12 +139,14 @@ mod tests {
         assert_eq!(terminal(Some(200), &[("COLUMNS", "100")]).width, 100);
         assert_eq!(terminal(Some(0), &[]).width, 80);
         assert_eq!(terminal(None, &[]).width, 80);
-        assert_eq!(terminal(None, &[("COLUMNS", "wide")]).width, 80);
+        for text in ["wide", "-1"] {
+            assert_eq!(terminal(None, &[("COLUMNS", text)]).width, 80);
+        }
         for plausible in [20, 500] {
             assert_eq!(terminal(Some(plausible), &[]).width, plausible);
             assert_eq!(terminal(None, &[("COLUMNS", &plausible.to_string())]).width, plausible);
         }
-        for mistaken in [0, 3, 19, 501, usize::MAX] {
+        for mistaken in [0, 1, 3, 19, 501, 65_535, 4_294_967_295, usize::MAX] {
             assert_eq!(terminal(Some(mistaken), &[]).width, 80);
             let columns = mistaken.to_string();
             assert_eq!(terminal(None, &[("COLUMNS", &columns)]).width, 80);
