@@ -120,7 +120,7 @@ impl fmt::Display for Operation {
             Self::OpenRoot => "cannot open the cache root",
             Self::ReadRoot => "cannot read the cache root",
             Self::ReadSpace => "cannot read the free space",
-            Self::ReadMounts => "cannot read what is mounted",
+            Self::ReadMounts => "cannot read the mount table",
             Self::ComputeKey => "cannot compute a key",
             Self::MakeAbsolute => "cannot make it absolute",
             Self::FindWorkingDir => "cannot compute its key without the working directory",

@@ -86,6 +86,8 @@ const DAMAGES: &[Damage] = &[
     ("cut by 7 bytes", |f| edit(f, SEG, |b| b.truncate(b.len() - 7)), &[(Truncated, SEG)]),
     ("cut in half", |f| edit(f, SEG, |b| b.truncate(b.len() / 2)), &[(Truncated, SEG)]),
     ("cut to 3 bytes", |f| edit(f, SEG, |b| b.truncate(3)), &[(Truncated, SEG)]),
+    ("cut inside the first header", |f| edit(f, SEG, |b| b.truncate(5)), &[(Truncated, SEG)]),
+    ("text without boxes", |f| edit(f, SEG, |b| b.fill(b'x')), &[(BadBox, SEG)]),
     ("cut inside moof", |f| edit(f, SEG, |b| b.truncate(300)), &[(Truncated, SEG)]),
     (
         "cut right before mdat",
@@ -240,6 +242,22 @@ const DAMAGES: &[Damage] = &[
         &[(TimelineOverlap, SEG)],
     ),
     (
+        "the first segment in the last one's place",
+        |f| {
+            let first = f[&segment(0)].clone();
+            f.insert(segment(4), first);
+        },
+        &[(TimelineOverlap, "video/seg-4.m4s")],
+    ),
+    (
+        "the first segment in this one's place",
+        |f| {
+            let first = f[&segment(0)].clone();
+            f.insert(SEG.into(), first);
+        },
+        &[(TimelineOverlap, SEG)],
+    ),
+    (
         "two segments in one file",
         |f| {
             let next = f[&segment(3)].clone();
@@ -289,6 +307,11 @@ const DAMAGES: &[Damage] = &[
     (
         "init without ftyp",
         |f| edit(f, INIT, |b| b[4..8].copy_from_slice(b"free")),
+        &[(BadBox, INIT)],
+    ),
+    (
+        "init of one empty box",
+        |f| edit(f, INIT, |b| *b = b"\0\0\0\x08free".to_vec()),
         &[(BadBox, INIT)],
     ),
     (
