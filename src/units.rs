@@ -197,7 +197,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the message of a refused text says before its remedy.
+    /// The part of the message before the remedy.
     fn reason<T: std::fmt::Debug>(parsed: Result<T, InvalidUnit>) -> String {
         let message = parsed.unwrap_err().to_string();
         message.split(':').next().unwrap().to_owned()

@@ -86,8 +86,8 @@ struct Level {
     pending: Vec<CString>,
 }
 
-/// Visits the tree below `top`, each directory before the directories in it. Fails with the failure that
-/// the visitor ended it for.
+/// Visits the tree below `top`, each directory before the directories in it. Fails with the failure at
+/// which the visitor ended it.
 pub(crate) fn walk(
     top: OwnedFd,
     buffer: &mut Buffer,

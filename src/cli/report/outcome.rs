@@ -62,8 +62,8 @@ fn is_left(outcome: &Outcome, decision: &Decision) -> bool {
     outcome.kind == Kind::Invalidate && matches!(decision.fate, Fate::Kept(_))
 }
 
-/// The result for an entry, on one line that is complete by itself, as a journal needs: `removed
-/// 9cd7e7a0505d91ac     1.5 GiB  used 3d 4h ago  over budget`.
+/// The result for an entry, on one line that is complete by itself, as a journal needs:
+/// `removed 9cd7e7a0505d91ac     1.5 GiB  used 3d 4h ago  over budget`.
 fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> String {
     let (removed, kept, verb_width) =
         if outcome.dry_run { ("would remove", "would keep", 12) } else { ("removed", "kept", 7) };
