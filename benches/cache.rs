@@ -1,4 +1,4 @@
-//! The command line on a synthetic cache, beside what else could do the work, in turn on the same tree:
+//! Compares the command line with other tools on the same synthetic cache, in turn:
 //!
 //! ```sh
 //! cargo bench --bench cache -- --entries 300 --segments 900 --runs 9 --dir /var/tmp
@@ -6,9 +6,9 @@
 //!
 //! `--static PATH` names a statically linked build, whose start-up is timed beside that of this one.
 //!
-//! Prints medians, and ratios of medians (ours / theirs), of wall-clock and of CPU time: on a machine
-//! with other work the latter is the steadier. Tools that are not installed are left out. `--dir`
-//! says on which file system; what is made there is removed at the end. Nothing is asserted.
+//! Prints medians, and ratios of medians (ours / theirs), of wall-clock and of CPU time: on a machine with
+//! other work the latter is the steadier. Tools that are not installed are left out. `--dir` chooses the
+//! file system; the benchmark removes its files at the end. It asserts nothing.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -24,9 +24,9 @@ use sha2::{Digest, Sha256};
 use wait4::Wait4;
 
 const OURS: &str = env!("CARGO_BIN_EXE_hls-cache");
-/// Argument with which the bench runs itself as a yardstick: so many hashes, no more.
+/// Argument that makes this program the reference for keys: it computes that many hashes.
 const HASH_ONLY: &str = "--hash-only";
-/// Argument with which the bench runs itself as a process that has so many files open.
+/// Argument that makes this program hold that many files open.
 const HOLD_FILES: &str = "--hold-files";
 const HASH_IN_PYTHON: &str = "import hashlib, sys
 write = sys.stdout.write
@@ -128,14 +128,14 @@ fn run(options: &Options) -> io::Result<()> {
     start_up(options, scratch.path())
 }
 
-/// Opens a file so many times, says so, and ends when standard input does.
+/// Opens a file `count` times, prints `ready`, and ends when standard input is closed.
 fn hold_files(count: u64, file: &Path) -> io::Result<()> {
     let _held = (0..count).map(|_| File::open(file)).collect::<io::Result<Vec<_>>>()?;
     println!("ready");
     io::copy(&mut io::stdin(), &mut io::sink()).map(drop)
 }
 
-/// Makes a cache of sealed entries with small segments: what is measured is names, not data.
+/// Makes a cache of sealed entries with small segments: the benchmark measures names, not data.
 fn fill(cache: &Path, entries: u64, segments: u64) -> io::Result<()> {
     for number in 0..entries {
         fill_entry(cache, KeySuffix::new(b"1080p", 0, None).key(&number.to_be_bytes()), segments)?;
@@ -182,7 +182,7 @@ fn scan(options: &Options, scratch: &Path, cache: &Path) -> io::Result<()> {
     race.run(options.runs, |_| Ok(()))
 }
 
-/// What the bar costs, on a terminal that `script` makes.
+/// The cost of the progress bar, on a terminal made by `script`.
 fn progress(options: &Options, cache: &Path) -> io::Result<()> {
     let mut race = Race::new("scan on a terminal");
     for (name, quiet) in [("with a progress bar", ""), ("quiet", "--quiet")] {
@@ -205,8 +205,8 @@ fn evict(options: &Options, scratch: &Path) -> io::Result<()> {
     })
 }
 
-/// What it costs to see who has files open, on a machine where many processes have many. None of theirs is
-/// the cache's; a sweep removes one entry and leaves the rest of `cache`.
+/// The cost of finding open files where many processes have many open, none of them in the cache. Each
+/// sweep removes one entry and keeps the rest of `cache`.
 fn evict_beside_processes(options: &Options, scratch: &Path, cache: &Path) -> io::Result<()> {
     let (processes, files) = (options.processes, options.files);
     let file = scratch.join("some/file/of/another/program");
@@ -234,7 +234,8 @@ fn evict_beside_processes(options: &Options, scratch: &Path, cache: &Path) -> io
         race.add("hls-cache sweep", OURS, &sweep, Some(cache));
         let sweep = ["sweep", "--locks-only", "--older-than", "1d", "--root"];
         race.add("hls-cache sweep --locks-only", OURS, &sweep, Some(cache));
-        // One reading; the real one reads again before the entry goes, if the first is a second old by then.
+        // Reads `/proc` once; a real sweep reads it again before the removal if the first reading is a
+        // second old.
         let sweep = ["sweep", "--dry-run", "--older-than", "1d", "--root"];
         race.add("hls-cache sweep --dry-run", OURS, &sweep, Some(cache));
         race.run(options.runs, |_| add_old_entry(cache, options.segments))?;
@@ -246,7 +247,7 @@ fn evict_beside_processes(options: &Options, scratch: &Path, cache: &Path) -> io
     Ok(())
 }
 
-/// An entry that was used two days ago, beside what is there.
+/// Adds an entry that was used two days ago.
 fn add_old_entry(cache: &Path, segments: u64) -> io::Result<()> {
     let key = KeySuffix::new(b"old", 0, None).key(b"old");
     fill_entry(cache, key, segments)?;
@@ -267,7 +268,7 @@ fn keys(options: &Options, scratch: &Path) -> io::Result<()> {
     out.flush()?;
     let itself = std::env::current_exe()?;
     let count = options.keys.to_string();
-    // Not a launcher that chooses among several.
+    // The interpreter itself, not a launcher that chooses among several.
     let python = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
     let python = python
         .map_or("python3".into(), |out| String::from_utf8_lossy(&out.stdout).trim_end().to_owned());
@@ -290,7 +291,7 @@ fn hash_only(count: u64) {
 
 fn start_up(options: &Options, scratch: &Path) -> io::Result<()> {
     let mut race = Race::new("start-up");
-    // Copied, as an installation does: what the linker has written starts more slowly.
+    // Copy the program, as an installation does: the linker's own output starts more slowly.
     let mut add = |name: &str, program: &Path| {
         let copy = scratch.join(name);
         std::fs::copy(program, &copy)?;
@@ -323,7 +324,7 @@ struct Runner {
 struct Run {
     wall: Duration,
     cpu: Duration,
-    /// In bytes; not below the bench's own, which the child starts with.
+    /// In bytes; at least this program's own peak, with which a child starts.
     peak: u64,
 }
 
@@ -347,8 +348,8 @@ impl Race {
         self.runners.push(Runner { name: name.to_owned(), command, runs: Vec::new() });
     }
 
-    /// Runs the commands in turn, `prepare` before each, and prints what they took. The first turn
-    /// warms up, and leaves out what is not installed or fails.
+    /// Runs the commands in turn, `prepare` before each, and prints the medians. The first turn warms up,
+    /// and drops commands that are not installed or fail.
     fn run(mut self, turns: usize, prepare: impl Fn(&Runner) -> io::Result<()>) -> io::Result<()> {
         let mut able = Vec::new();
         for runner in self.runners {
@@ -361,7 +362,7 @@ impl Race {
         self.runners = able;
         for turn in 0..turns {
             for place in 0..self.runners.len() {
-                // Nobody always comes after the same one, or first after the preparations.
+                // Rotate, so that no command always follows the same one or always comes first.
                 let runner = (turn + place) % self.runners.len();
                 let runner = &mut self.runners[runner];
                 prepare(runner)?;

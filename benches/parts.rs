@@ -1,4 +1,4 @@
-//! What the parts cost apart from the disk: `cargo bench --bench parts`.
+//! The cost of single parts: `cargo bench --bench parts`.
 
 #![allow(missing_docs, reason = "a program, not a library")]
 

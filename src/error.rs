@@ -1,6 +1,6 @@
 //! The library's error: what could not be done, to which path, and why.
 //!
-//! A run reports one, goes on, and ends with 1; a daemon asks it for the system's reason.
+//! A run reports each error, continues, and exits with 1; a daemon can ask for the system's error number.
 
 use std::fmt;
 use std::io;
@@ -13,8 +13,8 @@ use crate::key::EmptySource;
 
 /// What could not be done, to which path, and why.
 ///
-/// [`source`](std::error::Error::source) is the [`Reason`]. A daemon that only needs to tell a full disk from
-/// a missing right asks for the system's own:
+/// [`source`](std::error::Error::source) is the [`Reason`]. A daemon that only needs to tell a full disk
+/// from missing permission asks for the kind:
 ///
 /// ```
 /// use std::io::ErrorKind;
@@ -33,7 +33,7 @@ use crate::key::EmptySource;
 /// assert_eq!(advice(&error), "look at the path");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-// On one line, whatever the path is called.
+// One line, whatever characters the path contains.
 #[error("{}: {}", Escaped::new(path), Escaped::new(&self.message()))]
 #[non_exhaustive]
 pub struct Error {
@@ -47,12 +47,12 @@ pub struct Error {
 }
 
 impl Error {
-    /// `operation`, tried on `path`, failed for `reason`.
+    /// The error that `operation` on `path` failed for `reason`.
     pub fn new(operation: Operation, path: impl Into<PathBuf>, reason: impl Into<Reason>) -> Self {
         Self { path: path.into(), operation, reason: reason.into() }
     }
 
-    /// All but the path, on one line: `cannot read: Permission denied (os error 13)`.
+    /// The message without the path, on one line: `cannot read: Permission denied (os error 13)`.
     pub fn message(&self) -> String {
         let hint = match (self.operation, self.io_error_kind()) {
             (Operation::OpenRoot, Some(io::ErrorKind::NotFound)) => "; is its disk mounted?",
@@ -61,12 +61,12 @@ impl Error {
         format!("{}: {}{hint}", self.operation, self.reason)
     }
 
-    /// The system's error number, as `ENOSPC`; `None` where the reason is not the system's.
+    /// The system's error number, such as `ENOSPC`; `None` if the reason is not a system error.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.reason.errno().map(Errno::raw_os_error)
     }
 
-    /// The kind of the system's error, or of the standard library's; `None` for a reason of this library.
+    /// The kind of a system or standard library error; `None` for a reason defined by this library.
     pub fn io_error_kind(&self) -> Option<io::ErrorKind> {
         match &self.reason {
             Reason::Io { kind, .. } => Some(*kind),
@@ -78,7 +78,7 @@ impl Error {
 /// What was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "the words below say it")]
+#[allow(missing_docs, reason = "the messages below say it")]
 pub enum Operation {
     OpenRoot,
     ReadRoot,
@@ -90,7 +90,7 @@ pub enum Operation {
     Open,
     Read,
     List,
-    /// To read an entry that may have something mounted on or under it.
+    /// Reading an entry that may have something mounted on or under it.
     Enter,
     Verify,
     MakeEntry,
@@ -102,7 +102,7 @@ pub enum Operation {
     ReadEventLog,
     AppendEvent,
     RotateEventLog,
-    /// To find out beforehand whether names in a directory may be deleted.
+    /// Checking in advance whether names in a directory may be deleted.
     DeleteIn,
     NameTrash,
     RenameToTrash,
@@ -120,7 +120,7 @@ impl fmt::Display for Operation {
             Self::OpenRoot => "cannot open the cache root",
             Self::ReadRoot => "cannot read the cache root",
             Self::ReadSpace => "cannot read the free space",
-            Self::ReadMounts => "cannot read what is mounted",
+            Self::ReadMounts => "cannot read the mount table",
             Self::ComputeKey => "cannot compute a key",
             Self::MakeAbsolute => "cannot make it absolute",
             Self::FindWorkingDir => "cannot compute its key without the working directory",
@@ -162,29 +162,25 @@ pub enum Reason {
     /// read-only disk or snapshot) or `EPERM` (immutable, append-only, or a sticky directory).
     #[error("{errno}")]
     Denied {
-        /// What the system would say.
+        /// The error that the system would return.
         errno: Errno,
-        /// The user whose directory it is.
+        /// User id of the directory's owner.
         owner: u32,
     },
     /// An error of the standard library that has no system error number.
     #[error("{message}")]
-    Io {
-        /// Of what kind it is.
-        kind: io::ErrorKind,
-        /// Its words.
-        message: Box<str>,
-    },
-    /// A source without a name has no key.
+    #[allow(missing_docs, reason = "the names say it")]
+    Io { kind: io::ErrorKind, message: Box<str> },
+    /// The source is the empty path, which has no key.
     #[error(transparent)]
     EmptySource(#[from] EmptySource),
     /// Somebody put a symlink in the file's place.
     #[error("it is a symlink")]
     Symlink,
-    /// Only a regular file will do.
+    /// A regular file is required.
     #[error("it is not a regular file")]
     NotRegular,
-    /// Only a regular file without hard links will do.
+    /// A regular file with a single name (no hard links) is required.
     #[error("it is not a regular file with one name")]
     NotRegularWithOneName,
     /// Something is mounted on or under the entry.
@@ -225,7 +221,7 @@ mod tests {
     use std::error::Error as _;
 
     #[test]
-    fn a_full_disk_and_a_missing_right_are_told_apart() {
+    fn a_full_disk_and_missing_permission_are_told_apart() {
         let denied = Reason::Denied { errno: Errno::ACCESS, owner: 0 };
         for (reason, number, kind) in [
             (Errno::NOSPC.into(), Some(28), Some(io::ErrorKind::StorageFull)),

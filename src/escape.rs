@@ -1,17 +1,17 @@
-//! Names from the disk, made safe to show: a file may be called after a terminal's escape sequence.
+//! Makes names from the disk safe to show: a file name may contain a terminal's escape sequence.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
-/// Displays a text of whatever bytes on one line and without effect on a terminal: control characters,
-/// what reorders or hides text, and bytes that are not UTF-8 are escaped. The backslash itself is
-/// not, so that escaping twice is escaping once; whoever needs the exact bytes finds them in JSON.
+/// Displays arbitrary bytes on one line and without effect on a terminal: escapes control characters,
+/// characters that reorder or hide text, and bytes that are not UTF-8. Does not escape the backslash, so
+/// that escaping twice equals escaping once; JSON has the exact bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(&'a [u8]);
 
 impl<'a> Escaped<'a> {
-    /// Of a path, a command's name, a message.
+    /// Escapes a path, a command name or a message.
     pub fn new(text: &'a (impl AsRef<OsStr> + ?Sized)) -> Self {
         Self(text.as_ref().as_bytes())
     }
@@ -35,7 +35,8 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Whether a character only shows itself. Joiners stay: Persian and emoji are written with them.
+/// Whether a character has no effect on the terminal or on other text. Joiners are allowed: Persian and
+/// emoji need them.
 fn is_harmless(c: char) -> bool {
     let reorders_or_hides = matches!(c,
         '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shows_itself_stays_and_the_rest_is_spelt_out() {
+    fn harmless_text_stays_and_the_rest_is_escaped() {
         for (bytes, shown) in [
             (&b"/srv/hls"[..], "/srv/hls"),
             ("Amélie 映画 👨‍👩‍👧".as_bytes(), "Amélie 映画 👨‍👩‍👧"),
@@ -70,7 +71,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_gets_through_and_twice_is_once(bytes: Vec<u8>) {
+        fn no_harmful_character_is_left_and_escaping_is_idempotent(bytes: Vec<u8>) {
             let once = escaped(&bytes);
             prop_assert!(once.chars().all(is_harmless));
             prop_assert_eq!(escaped(once.as_bytes()), once);

@@ -13,8 +13,8 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-/// The two digits of every byte, with which all hex is written: a batch writes millions of keys, and the hex
-/// crate's division of each byte costs a twentieth of its time.
+/// The two hex digits of every byte. A batch writes millions of keys, and the hex crate's division per byte
+/// would take a twentieth of its time.
 const HEX: [[u8; 2]; 256] = {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut table = [[0; 2]; 256];
@@ -58,7 +58,7 @@ impl Key {
         text
     }
 
-    /// The key as a number, its digits read as one: a stable basis for dealing entries into subsets.
+    /// The key's digits as one number: a stable basis for assigning entries to subsets.
     pub fn as_u64(self) -> u64 {
         u64::from_be_bytes(self.0)
     }
@@ -66,7 +66,7 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Digits are always text.
+        // Hex digits are always UTF-8.
         f.write_str(std::str::from_utf8(&self.to_hex()).unwrap_or_default())
     }
 }
@@ -77,7 +77,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A text that is not a key.
+/// Text that is not a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a key: a key is exactly 16 characters of 0-9 and a-f")]
 pub struct InvalidKey;
@@ -95,7 +95,7 @@ impl FromStr for Key {
 #[error("the source is empty: name a file")]
 pub struct EmptySource;
 
-/// What a key is computed from, all of it bytes.
+/// The inputs of a key, as bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyInputs<'a> {
     /// The source as [`absolute`] gives it.
@@ -139,7 +139,7 @@ impl KeySuffix {
         Self(suffix)
     }
 
-    /// The key of a source that [`absolute`] gave.
+    /// The key of a source that [`absolute`] made absolute.
     pub fn key(&self, source: &[u8]) -> Key {
         // `chain_update` would move the hasher's state from call to call: a tenth of a batch's time.
         let mut hasher = Sha256::new();
@@ -175,8 +175,8 @@ impl KeyPrefix {
 }
 
 /// Makes `source` absolute by text alone: joined to `working_dir` if it is relative, then `.`, `..`,
-/// doubled and trailing slashes removed. No symlink is resolved and nothing need exist.
-/// `working_dir` is called only for a relative source; [`working_dir`] is the one to give.
+/// doubled and trailing slashes removed. Resolves no symlink, and the path need not exist. Calls
+/// `working_dir` (usually [`working_dir`]) only for a relative source.
 pub fn absolute(
     source: &[u8],
     working_dir: impl FnOnce() -> std::io::Result<PathBuf>,
@@ -209,15 +209,15 @@ fn clean(path: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(cleaned)
 }
 
-/// Whether the absolute `path` has nothing to clean: the usual case, and batches hash millions.
+/// Whether the absolute `path` is clean already: the usual case, and batches hash millions.
 fn is_clean(path: &[u8]) -> bool {
     path == b"/"
         || is_plainly_clean(path)
         || path[1..].split(|&byte| byte == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
 }
 
-/// Whether no slash is followed by a slash, a dot or the end. Looks at every pair, whatever it has
-/// found, because the compiler then compares sixteen at once.
+/// Whether no slash is followed by a slash, a dot or the end. Has no early exit, so that the compiler can
+/// compare sixteen pairs at once.
 #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
 fn is_plainly_clean(path: &[u8]) -> bool {
     let suspicious = |pair: &[u8]| (pair[0] == b'/') & ((pair[1] == b'/') | (pair[1] == b'.'));
@@ -225,9 +225,9 @@ fn is_plainly_clean(path: &[u8]) -> bool {
     !dirty && path.last() != Some(&b'/')
 }
 
-/// The working directory as Go's `os.Getwd` gives it: `$PWD` where that is absolute and names the
-/// same directory as `.`, so that a key computed inside a symlinked directory has the name the user
-/// sees; else what the kernel says.
+/// The working directory as Go's `os.Getwd` gives it: `$PWD` if it is absolute and names the same directory
+/// as `.`, so that a key computed inside a symlinked directory uses the path the user sees; otherwise the
+/// kernel's path.
 pub fn working_dir(pwd: Option<&OsStr>) -> std::io::Result<PathBuf> {
     if let Some(pwd) = pwd
         && pwd.as_bytes().first() == Some(&b'/')
@@ -285,8 +285,15 @@ mod tests {
 
     #[test]
     fn a_relative_source_is_joined_and_an_absolute_one_asks_for_no_directory() {
-        let joined = absolute(b"../b.mkv", || Ok("/media/films".into())).unwrap();
-        assert_eq!(&*joined, b"/media/b.mkv");
+        for (source, joined) in [
+            (&b"b.mkv"[..], &b"/media/films/b.mkv"[..]),
+            (b"../b.mkv", b"/media/b.mkv"),
+            (b"a//b/", b"/media/films/a/b"),
+            (b".", b"/media/films"),
+            (b"x/../y", b"/media/films/y"),
+        ] {
+            assert_eq!(&*absolute(source, || Ok("/media/films".into())).unwrap(), joined);
+        }
         let absolute = absolute(b"/b.mkv", || panic!("asked")).unwrap();
         assert_eq!(&*absolute, b"/b.mkv");
     }
@@ -323,6 +330,12 @@ mod tests {
             "9cd7e7a0505d91ag",
             " 9cd7e7a0505d91ac",
             "+cd7e7a0505d91ac",
+            "g100000000000000",
+            "6100000000000g00",
+            "6A00000000000000",
+            "a/../b",
+            ".",
+            "..",
         ] {
             assert_eq!(text.parse::<Key>(), Err(InvalidKey), "{text:?}");
         }

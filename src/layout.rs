@@ -1,4 +1,4 @@
-//! Every name in the cache directory, once.
+//! All names in the cache directory, each defined once.
 
 use crate::key::{Key, to_hex};
 
@@ -14,7 +14,7 @@ pub const INIT: &str = "init.mp4";
 pub const MAINTENANCE_LOCK: &str = ".maintenance.lock";
 /// The optional event log.
 pub const EVENTS_LOG: &str = ".events.log";
-/// The event log before the present one.
+/// The event log before the last rotation.
 pub const OLD_EVENTS_LOG: &str = ".events.log.1";
 
 /// A later daemon's encoder settings; read for keys of five parts, never touched.
@@ -40,7 +40,7 @@ pub fn segment(number: u64) -> String {
     format!("seg-{number}.m4s")
 }
 
-/// The number of the media segment of that name; a name with leading zeros is no segment's.
+/// The number of the media segment `name`; `None` for any other name, including one with leading zeros.
 pub fn segment_number(name: &[u8]) -> Option<u64> {
     number(name, "seg-", ".m4s")
 }
@@ -50,12 +50,12 @@ pub fn subtitle(number: u64) -> String {
     format!("sub-{number}.vtt")
 }
 
-/// The number of the subtitle of that name.
+/// The number of the subtitle `name`; `None` for any other name.
 pub fn subtitle_number(name: &[u8]) -> Option<u64> {
     number(name, "sub-", ".vtt")
 }
 
-/// The number between `prefix` and `suffix`, written as a number prints.
+/// The number between `prefix` and `suffix`, in canonical decimal form.
 fn number(name: &[u8], prefix: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_prefix(prefix.as_bytes())?.strip_suffix(suffix.as_bytes())?;
     let canonical = digits == b"0" || !digits.starts_with(b"0");
@@ -65,13 +65,13 @@ fn number(name: &[u8], prefix: &str, suffix: &str) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Whether `name`, in [`VIDEO`], is a playlist's.
+/// Whether `name`, in [`VIDEO`], is the name of a playlist.
 pub fn is_playlist(name: &[u8]) -> bool {
     name.ends_with(b".m3u8")
 }
 
-/// Kind of a name in the root. The file type decides, too: entries and trash are real directories, the rest
-/// are regular files; anything else is foreign.
+/// Kind of a name in the root. The file type must match, too: entries and trash are real directories, the
+/// rest are regular files; anything else is foreign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootName {
     /// An entry.

@@ -9,14 +9,14 @@ use nix::sys::signal::{SigSet, Signal};
 
 fn main() -> ExitCode {
     block_sigxfsz();
-    #[allow(clippy::disallowed_methods, reason = "the one reading of the clock")]
+    #[allow(clippy::disallowed_methods, reason = "the only place that reads the clock")]
     let now = SystemTime::now();
     cli::main(now).into()
 }
 
-/// Lets a write beyond a limit on the size of files (`ulimit -f`) fail with EFBIG, instead of ending a
-/// sweep at its first removal for an event log that has grown to the limit. Blocked, not ignored, since
-/// that takes no unsafe code; threads that are started later inherit it. Cannot fail for a signal there is.
+/// Makes a write beyond the file size limit (`ulimit -f`) fail with EFBIG. The signal would kill a sweep at
+/// its first removal once the event log has grown to the limit. Blocks the signal because ignoring it would
+/// need unsafe code; later threads inherit the mask. Cannot fail for a valid signal.
 fn block_sigxfsz() {
     let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
 }

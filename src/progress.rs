@@ -3,7 +3,7 @@
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Looking at entries.
+    /// Reading entries.
     Scan,
     /// Verifying entries.
     Verify,

@@ -38,8 +38,8 @@ pub struct Space {
 }
 
 impl Root {
-    /// Opens the cache at `path`, which may be a symlink. Fails where it does not exist or is no
-    /// directory: an unmounted disk must not look like an empty cache.
+    /// Opens the cache at `path`, which may be a symlink. Fails if it does not exist or is not a directory:
+    /// an unmounted disk must not look like an empty cache.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Self::try_open(path).map_err(|reason| Error::new(Operation::OpenRoot, path, reason))
@@ -53,7 +53,7 @@ impl Root {
         Ok(Self { fd, path: resolved, uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode })
     }
 
-    /// The root's absolute path, free of symlinks.
+    /// The root's absolute path, without symlinks.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -63,7 +63,7 @@ impl Root {
         self.path.join(key.to_string())
     }
 
-    /// How the mount of the root keeps the times of reads.
+    /// How the mount of the root records read times.
     pub fn atime(&self) -> Atime {
         let table = MountTable::read().unwrap_or_default();
         table.of(&self.fd).map_or(Atime::Unknown, |mount| mount.atime)
@@ -84,7 +84,8 @@ impl Root {
         })
     }
 
-    /// Waits until the space of deleted files is free: with delayed allocation it counts only then.
+    /// Waits until the space of deleted files is free; file systems with delayed allocation count it only
+    /// then.
     pub(crate) fn sync(&self) -> rustix::io::Result<()> {
         rustix::fs::syncfs(&self.fd)
     }

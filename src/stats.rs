@@ -1,4 +1,4 @@
-//! What is in the cache, added up.
+//! The figures of `stats`: totals of the entries, and the summary of the event log.
 
 use std::ffi::CString;
 use std::time::SystemTime;
@@ -11,53 +11,47 @@ use crate::plan::{Protection, Shield, Totals};
 use crate::progress::Progress;
 use crate::root::{Atime, Root, Space};
 
-/// What is in the cache.
+/// The content of the cache, in numbers.
 #[derive(Clone, Debug)]
 #[must_use]
+#[allow(missing_docs, reason = "only what the names do not say")]
 pub struct Stats {
     /// The readable entries, by key.
     pub entries: Vec<Entry>,
-    /// All of them.
     pub totals: Totals,
-    /// The sealed ones.
     pub sealed: Totals,
-    /// The partial ones.
     pub partial: Totals,
     /// Files in all entries.
     pub files: u64,
-    /// The entries that are not in use, as far as can be seen.
+    /// The entries that are not in use, as far as this process can see.
     pub evictable: Totals,
-    /// The entries that a process has pinned.
     pub pinned: Totals,
-    /// The entries that other processes have something open in, and that nobody pins.
+    /// Entries that another process has a file open in and that are not pinned.
     pub open: Totals,
-    /// The entries that were read lately, and that nobody pins, has open or encodes.
+    /// Entries that were read lately and are in no other use.
     pub read: Totals,
     /// How many processes could be examined.
     pub processes: ProcessCount,
-    /// How the mount of the cache keeps the times of reads.
+    /// How the mount of the cache records read times.
     pub atime: Atime,
-    /// The partial entries that nobody pins and that were written to within [`crate::plan::MIN_AGE`].
+    /// Partial entries written to within [`crate::plan::MIN_AGE`], and neither pinned nor open.
     pub writing: Totals,
-    /// The entries whose pin could not be probed; `errors` says why.
+    /// Entries whose pin could not be probed; `errors` says why.
     pub unknown: Totals,
-    /// The partial entries that are evictable.
+    /// Partial entries that are evictable.
     pub abandoned: Totals,
     /// Removed entries whose files are still there.
     pub trash: Totals,
     /// Names of the foreign files and directories in the root, sorted.
     pub foreign: Vec<CString>,
-    /// Entries that could not be read in full; they count towards nothing.
+    /// Entries that could not be read in full; no total includes them.
     pub unreadable: u64,
-    /// Entries with something mounted on or under them; never looked into.
+    /// Entries with something mounted on or under them; not scanned.
     pub mounted: u64,
     /// Space on the file system; `None` if it could not be read.
     pub space: Option<Space>,
-    /// The event log.
     pub events: Summary,
-    /// What the user should know.
     pub notices: Vec<CacheNotice>,
-    /// What could not be read.
     pub errors: Vec<Error>,
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
-/// A text that is not a size, a percentage or a duration; its message says what is valid.
+/// Text that is not a size, a percentage or a duration; the message says what is valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidUnit(String);
@@ -61,9 +61,9 @@ fn decimal(text: &str) -> Option<(u128, u128)> {
 /// Free space to keep: bytes, or a share of the file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreeSpace {
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(u64),
-    /// So many millionths of the file system's size (`10%` is 100,000): decimals without floats.
+    /// Millionths of the file system's size (`10%` is 100,000), for decimals without floats.
     Millionths(u32),
 }
 
@@ -102,7 +102,7 @@ impl FromStr for FreeSpace {
 pub struct Percent(u8);
 
 impl Percent {
-    /// All of it.
+    /// 100 %.
     pub const ALL: Self = Self(100);
 
     /// From 1 to 100.
@@ -139,13 +139,13 @@ impl FromStr for TimeSpan {
     type Err = InvalidUnit;
 
     fn from_str(text: &str) -> Result<Self, InvalidUnit> {
-        const OF_THE_CALENDAR: [&str; 8] =
+        const CALENDAR_UNITS: [&str; 8] =
             ["M", "month", "months", "y", "yr", "yrs", "year", "years"];
         let mut units = text.split(|c: char| !c.is_alphabetic());
-        let has_length = !units.any(|unit| OF_THE_CALENDAR.contains(&unit));
-        // humantime takes 0 without a unit, which is as likely a slip as any other number without one.
-        let has_length = has_length && text != "0";
-        humantime::parse_duration(text).ok().filter(|_| has_length).map(Self).ok_or_else(|| {
+        let is_fixed = !units.any(|unit| CALENDAR_UNITS.contains(&unit));
+        // humantime accepts a bare 0, which is as likely a typo as any other number without a unit.
+        let is_valid = is_fixed && text != "0";
+        humantime::parse_duration(text).ok().filter(|_| is_valid).map(Self).ok_or_else(|| {
             InvalidUnit("not a duration: write for instance 90s, 10m, 24h, 7d or 1h30m".into())
         })
     }
@@ -197,6 +197,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The part of the message before the remedy.
+    fn reason<T: std::fmt::Debug>(parsed: Result<T, InvalidUnit>) -> String {
+        let message = parsed.unwrap_err().to_string();
+        message.split(':').next().unwrap().to_owned()
+    }
+
     #[test]
     fn sizes_mean_what_the_documentation_says() {
         for (text, bytes) in [
@@ -206,10 +212,17 @@ mod tests {
             ("1K", 1 << 10),
             ("1KiB", 1 << 10),
             ("1kb", 1000),
+            ("1KB", 1000),
+            ("3M", 3 << 20),
+            ("3MB", 3_000_000),
             ("10MiB", 10 << 20),
+            ("10G", 10 << 30),
             ("1.5G", 3 << 29),
+            ("1.5GB", 1_500_000_000),
             ("2TB", 2_000_000_000_000),
             ("1T", 1 << 40),
+            ("16777215T", 16_777_215 << 40),
+            ("0.5KiB", 512),
             ("0.0001K", 0),
             ("18446744073709551615", u64::MAX),
         ] {
@@ -230,11 +243,22 @@ mod tests {
             "ten",
             "NaN",
             "١G",
-            "18446744073709551616",
-            "99999999999T",
             "1G\n",
+            "10X",
+            "1.2.3M",
+            "1.5.G",
+            "KiB",
+            "10iB",
+            "10 apples",
+            "1e999",
+            "inf",
+            "0x10",
         ] {
-            assert!(text.parse::<Size>().is_err(), "{text:?}");
+            assert_eq!(reason(text.parse::<Size>()), "not a size", "{text:?}");
+        }
+        for text in ["18446744073709551616", "16777216T", "99999999999T", "99999999999999999999999"]
+        {
+            assert_eq!(reason(text.parse::<Size>()), "too large", "{text:?}");
         }
     }
 
@@ -246,9 +270,11 @@ mod tests {
         assert_eq!("1G".parse(), Ok(FreeSpace::Bytes(1 << 30)));
         assert_eq!(FreeSpace::Millionths(100_000).target(1001), 101);
         assert_eq!(FreeSpace::Millionths(1_000_000).target(u64::MAX), u64::MAX);
-        for text in ["%", "101%", "-1%", "10%%", "100.0000000001%", "a%"] {
-            assert!(text.parse::<FreeSpace>().is_err(), "{text:?}");
+        for text in ["%", "101%", "-1%", "10%%", "100.0000000001%", "a%", "ten%"] {
+            let refused = text.parse::<FreeSpace>();
+            assert_eq!(reason(refused), "not a percentage from 0% to 100%", "{text:?}");
         }
+        assert_eq!(reason("ten".parse::<FreeSpace>()), "not a size");
     }
 
     #[test]
@@ -258,8 +284,24 @@ mod tests {
             Ok(u64::MAX / 4)
         );
         assert_eq!("100".parse(), Ok(Percent::ALL));
-        for text in ["0", "101", "-1", "+1", "1.5", "%", "", "10%%"] {
-            assert!(text.parse::<Percent>().is_err(), "{text:?}");
+        for text in [
+            "0",
+            "0%",
+            "101",
+            "101%",
+            "256%",
+            "1000000000000%",
+            "-1",
+            "-1%",
+            "+1",
+            "1.5",
+            "%",
+            "",
+            "10%%",
+            "ten%",
+        ] {
+            let refused = text.parse::<Percent>();
+            assert_eq!(reason(refused), "not a whole percentage from 1 to 100", "{text:?}");
         }
     }
 
@@ -274,15 +316,39 @@ mod tests {
             ("0s", 0),
             ("2w", 1_209_600),
             ("5min 1 day", 86_700),
+            ("1d2h3m4s", 93_784),
         ] {
             assert_eq!(text.parse(), Ok(TimeSpan(Duration::from_secs(seconds))), "{text}");
         }
         assert_eq!("1500ms".parse(), Ok(TimeSpan(Duration::from_millis(1500))));
         for text in ["10M", "1month", "2 months", "1y", "1yr", "2yrs", "1year", "1d2M", "1M 1d"] {
-            assert!(text.parse::<TimeSpan>().is_err(), "{text:?} has no fixed length");
+            assert_eq!(
+                reason(text.parse::<TimeSpan>()),
+                "not a duration",
+                "{text:?}: no fixed length"
+            );
         }
-        for text in ["", "10", "0", "00", " 0", "-1s", "1x", "s", "99999999999999999999d"] {
-            assert!(text.parse::<TimeSpan>().is_err(), "{text:?}");
+        for text in [
+            "",
+            "10",
+            "0",
+            "00",
+            "0.0",
+            " 0",
+            "-1s",
+            "-1h",
+            "1x",
+            "10x",
+            "ten",
+            "s",
+            "h",
+            "1h-",
+            "1h 3q",
+            "10 parsecs",
+            "NaNs",
+            "99999999999999999999d",
+        ] {
+            assert_eq!(reason(text.parse::<TimeSpan>()), "not a duration", "{text:?}");
         }
     }
 
@@ -292,6 +358,7 @@ mod tests {
         assert_eq!(rfc3339(instant(-1, 500_000_000)), "1969-12-31T23:59:59.5Z");
         assert_eq!(unix_seconds(instant(-1, 500_000_000)), -1);
         for seconds in [i64::MIN, i64::MAX, -62_200_000_000, 300_000_000_000] {
+            assert_eq!(unix_seconds(instant(seconds, 999_999_999)), seconds);
             assert!(rfc3339(instant(seconds, 999_999_999)).ends_with('Z'));
         }
         assert_eq!(age(instant(5, 0), instant(9, 0)), Duration::ZERO);
@@ -314,8 +381,7 @@ mod tests {
 
         #[test]
         fn unix_seconds_undo_instants(seconds: i64, nanos in 0_u32..1_000_000_000) {
-            let time = instant(seconds, nanos);
-            prop_assert!(unix_seconds(time) == seconds || time == SystemTime::UNIX_EPOCH);
+            prop_assert_eq!(unix_seconds(instant(seconds, nanos)), seconds);
         }
     }
 }

@@ -116,7 +116,7 @@ type session struct {
 
 	stop    context.CancelFunc
 	encoded chan struct{} // closed when ffmpeg has ended
-	failed  error         // how; read it after encoded
+	failed  error         // ffmpeg's error; read it after encoded is closed
 
 	mu     sync.Mutex
 	used   time.Time
@@ -311,7 +311,7 @@ func (s *session) encode(source, quality string, audio int) error {
 		"-hls_flags", "independent_segments+temp_file",
 		"-hls_segment_filename", s.path("seg-%d.m4s"), s.path("ffmpeg-0.m3u8"))
 	cmd.Stderr = os.Stderr
-	// An ffmpeg that outlived the daemon would continue to write without its locks.
+	// An ffmpeg that outlived the daemon would continue to write without locks.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
@@ -415,7 +415,7 @@ func (s *session) playlist() string {
 func (s *session) await(ctx context.Context, file string) error {
 	wanted := file
 	if file == "init.mp4" {
-		wanted = "seg-0.m4s" // it has its name before it is whole, and is whole before the first segment
+		wanted = "seg-0.m4s" // the init segment has its name before it is whole, and is whole before the first segment
 	}
 	ctx, cancel := context.WithTimeout(ctx, segmentPatience)
 	defer cancel()

@@ -105,7 +105,7 @@ func TestTheFirstPlayIsEncodedAndTheSecondIsServedFromTheCache(t *testing.T) {
 	}
 }
 
-// withoutFFmpeg is a PATH where a hit has all it needs.
+// withoutFFmpeg returns a PATH without ffmpeg, which a hit does not need.
 func withoutFFmpeg(t *testing.T) string {
 	t.Helper()
 	probe, err := exec.LookPath("ffprobe")
@@ -150,7 +150,7 @@ func TestAPlayThatFailsLeavesNothing(t *testing.T) {
 
 func TestAnEncodeThatIsCutShortIsNotKept(t *testing.T) {
 	d, server := newTestDaemon(t)
-	// A track that is not there: ffmpeg starts, and ends with an error.
+	// A missing audio track: ffmpeg starts, and ends with an error.
 	status, _, at := get(t, server.URL+"/play?source=film.mp4&quality=360p&audio=7")
 	if status != http.StatusOK {
 		t.Fatal(status)

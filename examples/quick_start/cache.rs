@@ -13,7 +13,7 @@ use walkdir::WalkDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const QUALITY: &str = "1080p";
-/// What daemons call the default audio track.
+/// Daemons use -1 for the default audio track.
 const AUDIO: i64 = -1;
 /// Added to every age, so that the ages shown do not depend on the second of the run.
 const SLACK: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ const FILMS: [Film; 6] = [
 
 /// The cache, in a temporary directory that is deleted with this value.
 pub struct DemoCache {
-    /// Pins the entry that somebody is watching.
+    /// Pins one entry, as a player would.
     _viewer: Pin,
     directory: TempDir,
 }
@@ -109,8 +109,8 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the access and modification times of a whole tree: a file read after it was written is one that
-/// somebody watches.
+/// Sets the access and modification times of a whole tree to the same time: a file that was read after it
+/// was written counts as watched.
 fn age(path: &Path, time: SystemTime) -> io::Result<()> {
     let time = FileTime::from_system_time(time);
     for found in WalkDir::new(path) {

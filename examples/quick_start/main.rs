@@ -62,7 +62,8 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // target/PROFILE/examples/quick_start
     let this = std::env::current_exe()?;
-    let profile = this.ancestors().nth(2).ok_or("this is no example that cargo built")?;
+    let profile =
+        this.ancestors().nth(2).ok_or("this program is not an example that cargo built")?;
     let name = match profile.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,

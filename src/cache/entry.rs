@@ -1,4 +1,4 @@
-//! One entry, and trash: read in full, or by its directory and marker alone.
+//! Entries and trash: read in full, or by the entry's directory and marker alone.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
@@ -38,20 +38,19 @@ impl State {
 /// Who holds the pin of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PinState {
-    /// Nobody.
+    /// No process.
     Free,
-    /// Somebody; the processes are those that could be identified, possibly none.
+    /// At least one process; lists those that could be identified, possibly none.
     Held(Vec<Holder>),
-    /// It could not be told; the error is among the view's.
+    /// The probe failed; the view has the error.
     Unknown,
 }
 
-/// One entry as it was when it was looked at.
+/// One entry at the time of the scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "only what the names do not say")]
 pub struct Entry {
-    /// Its name.
     pub key: Key,
-    /// Sealed or partial.
     pub state: State,
     /// Everything in it that is not a directory.
     pub files: u64,
@@ -61,15 +60,14 @@ pub struct Entry {
     pub allocated_bytes: u64,
     /// The LRU clock: mtime of the entry's directory, which a daemon sets on every hit.
     pub last_used: SystemTime,
-    /// The newest mtime of anything in the entry; the directory's own while nothing is in it.
+    /// The newest mtime of anything in the entry; the directory's own if it is empty.
     pub last_written: SystemTime,
-    /// When a file in it was last read after it was written, as its atime tells; `None` where none was.
+    /// When a file in it was last read (by atime) after it was written; `None` if none was.
     pub last_read: Option<SystemTime>,
     /// Device and inode of the entry's directory.
     pub identity: (u64, u64),
-    /// Who has pinned it.
     pub pin: PinState,
-    /// Other processes that have something in it open, where that was looked for.
+    /// Other processes that have a file in it open; empty until the view has read `/proc`.
     pub open_in: Vec<Holder>,
     /// Whether a daemon that follows the lock protocol made it: maintainers never create `.write`.
     pub has_writer_lockfile: bool,
@@ -77,8 +75,8 @@ pub struct Entry {
 
 /// A removed entry whose files are still being deleted, or whose remover died.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "only what the names do not say")]
 pub struct Trash {
-    /// Its name in the root.
     pub name: CString,
     /// Sum of `st_size`.
     pub bytes: u64,
@@ -86,7 +84,7 @@ pub struct Trash {
     pub allocated_bytes: u64,
 }
 
-/// What the directory and the marker of an entry tell, without its files.
+/// What the directory and the marker of an entry say, without its files.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct StatEntry {
     pub(crate) identity: (u64, u64),
@@ -110,7 +108,7 @@ pub(crate) fn stat_entry(root: &Root, key: Key) -> Result<Option<StatEntry>, Err
     Ok(Some(StatEntry { identity: identity(&stat), last_used: modified(&stat), state }))
 }
 
-/// Reads one entry in full; `None` if there is none of that name (any more). Does not probe the pin.
+/// Reads one entry in full; `None` if there is no entry of that name (any more). Does not probe the pin.
 pub(crate) fn scan_entry(
     root: &Root,
     key: Key,

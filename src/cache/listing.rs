@@ -24,7 +24,7 @@ pub(crate) struct Listing {
     pub(super) pins: HashSet<Key>,
     pub(super) writers: HashSet<Key>,
     pub(super) foreign: Vec<CString>,
-    /// What maintainers make in any directory that they take for a cache.
+    /// Files that maintainers create in any directory that they are run on.
     own: Vec<CString>,
     /// A daemon's encoder settings are here.
     has_encode_stamp: bool,
@@ -42,8 +42,8 @@ impl Listing {
         Ok(names.listing.sorted())
     }
 
-    /// In order, and each name once: one that is removed and created again while the directory is read
-    /// can be read twice.
+    /// Sorts and removes duplicates: a name that is removed and created again while the directory is read
+    /// can be listed twice.
     fn sorted(mut self) -> Self {
         for keys in [&mut self.entries, &mut self.mounted] {
             keys.sort_unstable();
@@ -56,9 +56,9 @@ impl Listing {
         self
     }
 
-    /// Says where the root has names, but nothing that only a cache has. Lockfiles of entries and trash
+    /// The notice for a root that has names, but none that only a cache has. Lockfiles of entries and trash
     /// stay behind when all entries are gone; the maintenance lock and the log do not count, because the
-    /// tool makes them wherever it is told to sweep.
+    /// tool creates them wherever it sweeps.
     pub(crate) fn no_entries(&self, root: &Root) -> Option<CacheNotice> {
         let is_cache = !self.entries.is_empty()
             || !self.mounted.is_empty()
@@ -98,7 +98,7 @@ impl Visitor for Names {
                 listing.trash.push(name.to_owned());
             }
             (RootName::Pin(key), kind) => {
-                // Whatever it is: a pin that is no lockfile means that the entry cannot be locked.
+                // Whatever its type: if the pin is not a regular file, the entry cannot be locked.
                 listing.pins.insert(key);
                 if kind != FileType::RegularFile {
                     listing.foreign.push(name.to_owned());
@@ -118,7 +118,6 @@ mod tests {
     use super::*;
     use std::os::fd::AsFd;
 
-    /// A name that is removed and created again while the directory is read can come twice.
     #[test]
     fn a_name_that_is_listed_twice_counts_once() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What the user should know about a cache although nothing failed, as facts.
+//! Notices about a cache: facts that the user should know although nothing failed.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,11 @@ use std::path::PathBuf;
 pub enum CacheNotice {
     /// An entry was skipped because something is mounted on or under it.
     Mounted(PathBuf),
-    /// So many entries have times in the future, and count as used just now.
+    /// The number of entries with times in the future, which count as used just now.
     FutureTimes(u64),
     /// The root has names, but no entry: it may not be the cache, or its disk may not be mounted.
+    #[allow(missing_docs, reason = "only what the names do not say")]
     NoEntries {
-        /// The root.
         root: PathBuf,
         /// The first name in it.
         name: PathBuf,

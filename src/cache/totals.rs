@@ -4,12 +4,12 @@ use super::Entry;
 
 /// Entries and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "only what the names do not say")]
 pub struct Totals {
-    /// Number of entries.
     pub entries: u64,
-    /// Sum of their sizes.
+    /// Sum of `st_size` of their files.
     pub bytes: u64,
-    /// Sum of what they occupy on disk.
+    /// Sum of `st_blocks × 512` of their files.
     pub allocated_bytes: u64,
 }
 
@@ -23,7 +23,7 @@ impl Totals {
         totals
     }
 
-    /// One more entry, or one more removed entry, of that size.
+    /// Counts one more entry, or removed entry, of that size.
     pub(crate) fn add(&mut self, bytes: u64, allocated_bytes: u64) {
         self.entries += 1;
         self.bytes = self.bytes.saturating_add(bytes);

@@ -14,12 +14,11 @@ use crate::root::Root;
 use crate::sys::parallel;
 use crate::sys::walk::Buffer;
 
-/// An entry that is there but cannot be judged, and so is left alone.
+/// An entry that could not be read, and so is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Unreadable {
-    /// Its name.
     pub key: Key,
-    /// What failed.
     pub error: Error,
 }
 
@@ -28,9 +27,9 @@ pub struct Unreadable {
 pub struct CacheView {
     /// The entries, by key.
     pub entries: Vec<Entry>,
-    /// Entries that could not be read in full; they count towards nothing.
+    /// Entries that could not be read in full; no total includes them.
     pub unreadable: Vec<Unreadable>,
-    /// Entries with something mounted on or under them; never looked into.
+    /// Entries with something mounted on or under them; not scanned.
     pub mounted: Vec<Key>,
     /// Leftover trash.
     pub trash: Vec<Trash>,
@@ -50,7 +49,7 @@ impl CacheView {
         let began = Instant::now();
         let listing = Listing::read(root)?;
         progress.start(Task::Scan, listing.entries.len());
-        let looks = parallel::map(&listing.entries, Buffer::new, |buffer, &key| {
+        let scanned = parallel::map(&listing.entries, Buffer::new, |buffer, &key| {
             let entry = scan_entry(root, key, buffer);
             let pinned = match &entry {
                 Ok(Some(_)) if listing.pins.contains(&key) => locks::probe(root, key),
@@ -73,7 +72,7 @@ impl CacheView {
             ..Self::default()
         };
         let mut refused = Vec::new();
-        for (key, (entry, pinned)) in listing.entries.iter().zip(looks) {
+        for (key, (entry, pinned)) in listing.entries.iter().zip(scanned) {
             match entry {
                 Ok(None) => {}
                 Err(error) => view.unreadable.push(Unreadable { key: *key, error }),
@@ -103,7 +102,7 @@ impl CacheView {
         Ok(view)
     }
 
-    /// Adds which other processes have something in the entries open.
+    /// Records which other processes have a file of an entry open.
     pub(crate) fn add_open(&mut self, open: &OpenFiles) {
         for entry in &mut self.entries {
             entry.open_in = open.users(entry.key).to_vec();

@@ -1,8 +1,8 @@
-//! The man pages and completions in the repository say what the command line says. Each page is the
+//! Checks that the man pages and completions in the repository match the command line. Each page is the
 //! definitions of `cli` followed by the hand-written sections of `man/prose`.
 //!
 //! Renew them with `HLS_CACHE_RENEW_DOCS=1 cargo test docs`.
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+#![allow(clippy::print_stderr, reason = "a skipped test prints a line")]
 
 use std::fs;
 use std::io::{self, Write};
@@ -15,15 +15,15 @@ use clap_mangen::Man;
 
 use crate::cli::args::Cli;
 
-/// Of the pages, not of the program: it changes when somebody has reviewed them.
+/// The date of the last review of the pages.
 const DATE: &str = "2026-11-24";
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Holds `path` against what it should be, or writes it where the user asks for that.
-fn current(path: &Path, expected: &str) {
+/// Compares the file `path` with `expected`, or writes it if `HLS_CACHE_RENEW_DOCS` is set.
+fn check_or_renew(path: &Path, expected: &str) {
     if std::env::var_os("HLS_CACHE_RENEW_DOCS").is_some() {
         fs::write(path, expected).expect("cannot renew");
         return;
@@ -71,8 +71,7 @@ fn page(command: clap::Command) -> (PathBuf, String) {
     (repository().join("man").join(name), tidy(&page) + &prose)
 }
 
-/// One header for the page, where the generator starts every section with one; no empty lines and no
-/// doubled breaks.
+/// Keeps one header (the generator emits one per section), and removes empty lines and doubled breaks.
 fn tidy(page: &str) -> String {
     const HEADER: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
     let body = page.replace(HEADER, "");
@@ -95,7 +94,7 @@ fn completions() -> Vec<(PathBuf, Shell)> {
 #[test]
 fn the_man_pages_are_current_and_clean() {
     for (path, page) in pages() {
-        current(&path, &page);
+        check_or_renew(&path, &page);
     }
     if has("mandoc") {
         let pages = fs::read_dir(repository().join("man")).expect("man/");
@@ -114,7 +113,7 @@ fn the_completions_are_current_and_load() {
         let script = String::from_utf8(script).expect("UTF-8");
         // clap_complete 4.6 writes the hyphen of a program's name in two ways, so that in bash no
         // option of a subcommand would ever be found.
-        current(&path, &script.replace("hls__subcmd__cache", "hls__cache"));
+        check_or_renew(&path, &script.replace("hls__subcmd__cache", "hls__cache"));
         loads(shell, &path);
     }
 }
@@ -128,8 +127,7 @@ fn loads(shell: Shell, path: &Path) {
                 ${handler#-F } hls-cache "${!#}" "" && echo "${COMPREPLY[*]}"; }
         try hls-cache swe
         try hls-cache sweep --low"#;
-    // Without a terminal there is no line to complete: what the script hands to zsh's own
-    // functions is looked at instead.
+    // zsh completes only on a terminal, so check the arguments that the script passes to zsh's functions.
     const ZSH: &str = r#"
         autoload -Uz compinit && compinit -D -u
         source "$1" && [[ $_comps[hls-cache] = _hls-cache ]] || exit
@@ -155,13 +153,13 @@ fn loads(shell: Shell, path: &Path) {
     }
 }
 
-/// Both streams of a command that must succeed or, as `mandoc` does, say why not.
+/// The output of a command, on both streams.
 fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().expect("cannot run");
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-/// Whether `program` is installed; where it is not, that is said, or fails the test.
+/// Whether `program` is installed. If not, prints `SKIPPED`, or fails if `HLS_CACHE_REQUIRE_ALL` is set.
 fn has(program: &str) -> bool {
     // mandoc has no `--version`, but it can be started.
     if Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok() {
@@ -169,7 +167,7 @@ fn has(program: &str) -> bool {
     }
     let line = format!("SKIPPED: a test of the documentation needs {program}");
     assert!(std::env::var_os("HLS_CACHE_REQUIRE_ALL").is_none(), "{line}");
-    // Not captured, unlike what `eprintln!` says.
+    // The test harness captures `eprintln!`, but not this.
     let _ = writeln!(io::stderr(), "{line}");
     false
 }

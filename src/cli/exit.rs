@@ -1,4 +1,4 @@
-//! Exit statuses: the only place that turns an error into one.
+//! Exit statuses: the only code that turns an error into one.
 
 use std::process::ExitCode;
 
@@ -15,12 +15,12 @@ pub struct UsageError {
 }
 
 impl UsageError {
-    /// The command's help says what to write instead.
+    /// Adds a reference to the command's help, because `message` has no remedy.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), has_remedy: false }
     }
 
-    /// The message itself says what to write instead.
+    /// `message` contains the remedy.
     pub fn with_remedy(message: String) -> Self {
         Self { message, has_remedy: true }
     }
@@ -31,7 +31,7 @@ impl UsageError {
 pub enum Exit {
     /// Done.
     Done,
-    /// Done, with a finding: damage, a limit not met, an entry left because it is pinned.
+    /// Done, with a finding: damage, a limit not met, an entry kept because it is in use.
     Finding,
     /// Something could not be read, locked or removed; the rest was done.
     Error,
@@ -52,7 +52,7 @@ impl Exit {
         }
     }
 
-    /// How the process ends for what stopped `command`, and the sentence about it.
+    /// The exit status for an error that stopped `command`, and the message to print.
     pub fn of_error(error: &anyhow::Error, command: &str) -> (Self, String) {
         match (error.downcast_ref(), error.downcast_ref()) {
             (Some(UsageError { message, has_remedy: true }), _) => (Self::Usage, message.clone()),
@@ -66,8 +66,7 @@ impl Exit {
         }
     }
 
-    /// Prints what clap has to say instead of a command line to carry out: a mistake, or the help that was
-    /// asked for.
+    /// Prints clap's usage error, or the requested help or version.
     pub fn of_clap(error: &clap::Error) -> Self {
         if error.use_stderr() {
             report::print_usage_error(error);
@@ -102,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stopped_a_command_is_told_by_its_type() {
+    fn the_type_of_an_error_decides_the_exit_status() {
         let busy = Refused::Busy { holders: Vec::new(), waited: Duration::ZERO };
         let unreadable = || Error::new(Operation::ReadRoot, "/c", std::io::Error::other("so"));
         let stopped: [(anyhow::Error, u8, &str); 5] = [

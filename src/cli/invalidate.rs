@@ -1,4 +1,4 @@
-//! `invalidate`: remove what the user names.
+//! `invalidate`: remove the entries that the user names.
 
 use std::io;
 

@@ -15,8 +15,8 @@ use crate::cli::args::KeyArgs;
 use crate::cli::exit::Exit;
 use crate::cli::report;
 
-/// Bytes read from and written to a pipe at once: its default capacity, so that neither side waits
-/// for the other more than it must.
+/// Bytes read from and written to a pipe at once: its default capacity, so that neither side waits longer
+/// than necessary.
 const BUFFER: usize = 64 * 1024;
 
 pub fn run(context: &Context<'_>, args: &KeyArgs) -> anyhow::Result<Exit> {
@@ -68,9 +68,9 @@ struct Printer<W> {
     json: bool,
     long: bool,
     end: u8,
-    /// A person reads, and a source may be called after an escape sequence.
+    /// Set for a terminal, because a source may contain an escape sequence.
     escape: bool,
-    /// Asked for once, at the first relative source.
+    /// Read once, at the first relative source.
     working_dir: Option<PathBuf>,
     exit: Exit,
 }
@@ -82,7 +82,7 @@ impl<W: Write> Printer<W> {
 
     fn stdin(&mut self) -> Result<(), Error> {
         let mut input = BufReader::with_capacity(BUFFER, io::stdin().lock());
-        // What was read of a record that goes on; all others are hashed where they are read.
+        // The start of a record that continues in the next read; other records are hashed in place.
         let mut begun = Vec::new();
         loop {
             let read = match input.fill_buf() {
@@ -130,7 +130,7 @@ impl<W: Write> Printer<W> {
         Ok(())
     }
 
-    /// Reports a source that has no key; the others are printed.
+    /// Reports a source that has no key, and continues with the others.
     fn skip(&mut self, reason: &impl fmt::Display) {
         report::report_error(reason);
         self.exit = Exit::Error;

@@ -1,8 +1,8 @@
-//! The binary: the command line resolved into the library's terms, the library called, the result handed to
-//! the report, one short file a command.
+//! The binary: the command line resolved into the library's terms, the library called, the result passed to
+//! the report, in one short file per command.
 //!
-//! Here: what options mean together, the environment, exit statuses. Not here: a decision about an entry (the
-//! library), or a word about one (`report`).
+//! Here: combinations of options, the environment, exit statuses. Not here: decisions about entries (the
+//! library), and sentences about them (`report`).
 
 pub mod args;
 #[cfg(test)]
@@ -33,7 +33,7 @@ use self::args::{Cli, Command, Global};
 use self::exit::{Exit, UsageError};
 use self::report::{ErrorLine, Report, Screen, live::Live, progress::Bar, terminal::Terminal};
 
-/// Reads the command line and runs the command; the answer is how the process ends.
+/// Reads the command line, runs the command and returns the exit status.
 pub fn main(now: SystemTime) -> Exit {
     match Cli::try_parse() {
         Ok(cli) => run(cli, now),
@@ -41,7 +41,7 @@ pub fn main(now: SystemTime) -> Exit {
     }
 }
 
-/// Runs the command and says on standard error what stopped it, if anything did.
+/// Runs the command, and reports the error that stopped it, if any.
 fn run(cli: Cli, now: SystemTime) -> Exit {
     let Cli { mut global, command } = cli;
     let name = match &command {
@@ -65,7 +65,7 @@ fn run(cli: Cli, now: SystemTime) -> Exit {
     result.unwrap_or_else(|error| {
         let (exit, sentence) = Exit::of_error(&error, name);
         report::report_error(&sentence);
-        // The key command prints an object a line, and this is none of its lines.
+        // `key` prints one object per key, and this error has no key.
         if exit == Exit::Error && global.json && name != "key" {
             let root = global.root.as_deref().unwrap_or_default();
             let line = ErrorLine::of(&error);
@@ -90,7 +90,7 @@ fn resolve(global: &mut Global) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// What every command needs to know.
+/// What all commands use.
 pub struct Context<'a> {
     global: &'a Global,
     command: &'static str,
@@ -116,19 +116,19 @@ impl Context<'_> {
         Screen { root: root.path(), verbose: self.global.verbose, terminal }
     }
 
-    /// For a run that says what it does as it does it, in the report for people.
+    /// Prints lines of the report for people during a run.
     fn live<'a>(&self, root: &'a Root) -> Live<'a> {
         let Global { json, quiet, .. } = *self.global;
         Live::new(self.progress(), (!json && !quiet).then(|| self.screen(root)))
     }
 
-    /// Prints the report in the form that was asked for, its warnings and errors on standard error,
-    /// and says how the run ended. `said` is what came of printing live.
+    /// Prints the report in the requested form, and its warnings and errors on standard error; returns the
+    /// exit status. `printed_live` is the result of printing during the run.
     fn finish(
         &self,
         root: &Root,
         report: &impl Report,
-        said: io::Result<()>,
+        printed_live: io::Result<()>,
     ) -> anyhow::Result<Exit> {
         let Global { json, quiet, verbose, .. } = *self.global;
         let exit = report_diagnostics(root, report);
@@ -147,12 +147,12 @@ impl Context<'_> {
                 report.human(out, &self.screen(root))
             }
         });
-        said.and(printed).map_err(output_error)?;
+        printed_live.and(printed).map_err(output_error)?;
         Ok(exit)
     }
 }
 
-/// Prints the report's warnings and errors on standard error, and says how the run ended.
+/// Prints the report's warnings and errors on standard error, and returns the exit status.
 fn report_diagnostics(root: &Root, report: &impl Report) -> Exit {
     for warning in report.warnings() {
         report::report_warning(&warning);
@@ -166,7 +166,7 @@ fn report_diagnostics(root: &Root, report: &impl Report) -> Exit {
     errors.max(finding)
 }
 
-/// Runs one of the three policies that remove.
+/// Runs a policy that removes entries.
 fn maintain(
     context: &Context<'_>,
     policy: &Policy,
@@ -177,7 +177,7 @@ fn maintain(
     let live = context.live(&root);
     let mut outcome = maintain::run(&root, policy, options, context.now, &live)?;
     outcome.notices.splice(0..0, notices);
-    context.finish(&root, &outcome, live.said())
+    context.finish(&root, &outcome, live.into_result())
 }
 
 fn output_error(reason: io::Error) -> Error {

@@ -1,4 +1,4 @@
-//! `stats`: show what is there.
+//! `stats`: show what the cache holds.
 
 use std::io::Write;
 
@@ -14,7 +14,7 @@ use crate::cli::report::stats::StatsReport;
 use crate::cli::report::{self, prometheus};
 
 pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
-    // clap does not see it where one stands before the command and one after.
+    // clap misses the conflict if one stands before the command and one after it.
     if args.prometheus && context.global.json {
         return Err(
             UsageError::new("--prometheus and --json cannot be used together; drop one").into()
@@ -44,13 +44,13 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
             .and_then(|()| prometheus::replace(file, &text));
         report.stats.errors.extend(written.err());
     }
-    // A timer that writes a file has no reader for the rest, unless it is asked for.
-    let is_asked_for = context.global.json || args.entries || args.histogram;
+    // With --textfile, usually a timer's, print a report only if another option requests one.
+    let is_requested = context.global.json || args.entries || args.histogram;
     if args.prometheus {
         let exit = report_diagnostics(&root, &report);
         report::print(|out| metrics(&report, out)).map_err(output_error)?;
         Ok(exit)
-    } else if args.textfile.is_some() && !is_asked_for {
+    } else if args.textfile.is_some() && !is_requested {
         Ok(report_diagnostics(&root, &report))
     } else {
         context.finish(&root, &report, Ok(()))

@@ -28,5 +28,5 @@ pub fn run(context: &Context<'_>, args: VerifyArgs) -> anyhow::Result<Exit> {
         context.now,
         &live,
     )?;
-    context.finish(&root, &verification, live.said())
+    context.finish(&root, &verification, live.into_result())
 }

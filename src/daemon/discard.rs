@@ -1,4 +1,4 @@
-//! Removing an entry as its user: of an encode that failed, or damaged when it was served.
+//! Removal of an entry by a daemon that uses it: after a failed encode, or because it is damaged.
 
 use crate::cache::{State, scan_entry};
 use crate::error::Error;
@@ -8,7 +8,7 @@ use crate::removal::Remover;
 use crate::root::Root;
 use crate::sys::walk::Buffer;
 
-/// Removes the entry if it still is that directory, and nobody sealed it.
+/// Removes the entry if it is still partial and its name still refers to that directory.
 pub(super) fn remove_partial(
     remover: &mut Remover<'_>,
     root: &Root,
@@ -23,7 +23,7 @@ pub(super) fn remove_partial(
     remover.take_out(claim, &entry)
 }
 
-/// Deletes what a removal left in the trash; whether the entry is gone.
+/// Deletes the removal's trash; returns whether the entry is gone.
 pub(super) fn finish(remover: Remover<'_>, result: Result<(), Fate>) -> Result<bool, Error> {
     let deleted = remover.finish();
     match (result, deleted.errors.into_iter().next()) {

@@ -1,11 +1,11 @@
 //! The daemon's side of the protocol, as guards: dropping a guard releases its lock, and so does the death
 //! of the process.
 //!
-//! Here: hit, miss, seal and discard, each a guard or made from one. Not here: a rule of the protocol that a
-//! maintainer keeps too (`locks`, `removal`).
+//! Here: hit, miss, seal and discard, each a guard or made from one. Not here: rules of the protocol that
+//! maintainers follow, too (`locks`, `removal`).
 //!
-//! Every call blocks its thread, if only for a system call: an async daemon makes them where it may
-//! block (`spawn_blocking`). Each says for how long. All types here are [`Send`] and [`Sync`].
+//! Every call blocks its thread, if only for a system call: an async daemon uses `spawn_blocking`. Each
+//! call's documentation says for how long. All types here are [`Send`] and [`Sync`].
 //!
 //! ```no_run
 //! use std::time::SystemTime;
@@ -73,7 +73,7 @@ pub use self::pin::Pin;
 pub use self::writer::{SealError, Writer};
 pub use crate::locks::Busy;
 
-/// A cache that a daemon takes part in. Cheap to clone; clones share the open root.
+/// A daemon's handle of a cache. Cheap to clone; clones share the open root.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: Arc<Root>,
@@ -83,12 +83,12 @@ pub struct Cache {
 #[derive(Debug)]
 #[must_use]
 pub enum Lookup {
-    /// Serve it, for as long as the pin lives.
+    /// The entry is sealed: serve it for as long as the pin lives.
     Hit(Pin),
-    /// There is none: [`Cache::start`] one.
+    /// There is no sealed entry: call [`Cache::start`].
     Miss,
-    /// It cannot be pinned, because a remover held it for [`READER_PATIENCE`], or because there is no
-    /// lockfile and none can be made: serve uncached.
+    /// The entry cannot be pinned, because a remover held it for [`READER_PATIENCE`], or because there is
+    /// no lockfile and none can be created: serve uncached.
     Busy(Busy),
 }
 
@@ -96,11 +96,11 @@ pub enum Lookup {
 #[derive(Debug)]
 #[must_use]
 pub enum Start {
-    /// Write it, then [`Writer::seal`].
+    /// Write the entry, then call [`Writer::seal`].
     Writer(Writer),
-    /// Somebody sealed it meanwhile.
+    /// Another process has sealed the entry meanwhile.
     Sealed(Pin),
-    /// Somebody else writes it, a remover holds it, or the cache cannot be written to: transcode
+    /// Another process writes the entry, a remover holds it, or the cache cannot be written to: transcode
     /// elsewhere, uncached.
     Busy(Busy),
 }
@@ -117,8 +117,8 @@ impl Cache {
         &self.root
     }
 
-    /// The key of a source, made absolute by text alone; `audio` is -1 for the default track. Asks the
-    /// system for the working directory if the path is relative, else for nothing.
+    /// The key of a source, made absolute by text alone; `audio` is -1 for the default track. Reads the
+    /// working directory only if the path is relative.
     pub fn key_for(source: &Path, quality: &str, audio: i64) -> Result<Key, Error> {
         let bytes = source.as_os_str().as_bytes();
         if bytes.is_empty() {
@@ -135,8 +135,8 @@ impl Cache {
         self.root.entry_path(key)
     }
 
-    /// Whether the entry is sealed right now. A hint: only a [`Pin`] keeps it so. Blocks for a few
-    /// system calls.
+    /// Whether the entry is sealed right now. Only a hint: another process may remove it at once, unless a
+    /// [`Pin`] is held. Blocks for a few system calls.
     pub fn has_complete(&self, key: Key) -> Result<bool, Error> {
         Ok(stat_entry(&self.root, key)?.is_some_and(|entry| entry.state == State::Sealed))
     }
@@ -169,8 +169,8 @@ impl Cache {
         Ok(held.map(|held| Pin { root: self.root.clone(), key, path: self.dir_for(key), held }))
     }
 
-    /// Becomes the writer of the entry, whose directory and `video/` in it are made. Blocks as
-    /// [`Cache::lookup`] does; does not wait for another writer.
+    /// Becomes the writer of the entry, and creates its directory and `video/`. Blocks as [`Cache::lookup`]
+    /// does; does not wait for another writer.
     pub fn start(&self, key: Key) -> Result<Start, Error> {
         let lock = match locks::writer(&self.root, key)? {
             Ok(lock) => lock,
@@ -209,9 +209,9 @@ impl Cache {
         make(retry_on_intr(|| rustix::fs::mkdirat(self.root.fd(), &*name, mode)))?;
         let directory = fd::open_dir(self.root.fd(), &*name)?;
         make(retry_on_intr(|| rustix::fs::mkdirat(&directory, layout::VIDEO, mode)))?;
-        // Something else of that name, a symlink above all, would take the segments elsewhere.
+        // A symlink of that name would lead the segments elsewhere.
         let video = fd::open_dir(&directory, layout::VIDEO)?;
-        // What an earlier session left is there on a read-only disk too.
+        // The directories of an earlier session exist on a read-only disk, too.
         let access = Access::WRITE_OK | Access::EXEC_OK;
         match rustix::fs::accessat(&video, c".", access, AtFlags::EACCESS) {
             Err(error @ (Errno::ROFS | Errno::ACCESS)) => Err(error),
@@ -220,13 +220,13 @@ impl Cache {
         }
     }
 
-    /// Logs that the entry was served from the cache. Failing is no error: statistics miss a line. Blocks
+    /// Logs that the entry was served from the cache. Ignores failures: the statistics miss a line. Blocks
     /// for a few system calls.
     pub fn record_hit(&self, key: Key, now: SystemTime) {
         self.record(EventKind::Hit, key, now);
     }
 
-    /// Logs that the entry had to be transcoded, as [`Cache::record_hit`] does.
+    /// Logs that the entry had to be transcoded. Ignores failures and blocks as [`Cache::record_hit`] does.
     pub fn record_miss(&self, key: Key, now: SystemTime) {
         self.record(EventKind::Miss, key, now);
     }
@@ -241,17 +241,17 @@ impl Cache {
         check_entry(&self.root, key, checks, &mut Buffer::new())
     }
 
-    /// Adds up what is in the cache. Blocks for as long as it takes to look at every file, and then
-    /// 100 ms ([`locks::PATIENCE`]) if anything is pinned.
+    /// Computes the totals of the cache. Blocks for as long as it takes to stat every file, and then 100 ms
+    /// ([`locks::PATIENCE`]) if anything is pinned.
     pub fn stats(&self, now: SystemTime) -> Result<Stats, Error> {
         Stats::gather(&self.root, now, &())
     }
 
     /// Evicts least recently used entries down to the limits of `sweep`. Blocks as [`Cache::stats`] does,
-    /// 100 ms for each entry that is pinned in between, and for as long as it takes to delete what goes
-    /// and, with `min_free`, to sync the file system. Does not wait for another maintainer.
+    /// 100 ms for each entry that is pinned in between, and for as long as it takes to delete the evicted
+    /// entries and, with `min_free`, to sync the file system. Does not wait for another maintainer.
     pub fn sweep(&self, sweep: Sweep, now: SystemTime) -> Result<Outcome, Refused> {
-        // A daemon that calls this takes locks itself: there is nothing to warn it of.
+        // No warnings about daemons without locks: the calling daemon takes them.
         let options = Options { ages_given: true, ..Options::default() };
         maintain::run(&self.root, &Policy::Sweep(sweep), options, now, &())
     }

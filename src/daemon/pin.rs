@@ -27,7 +27,7 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// The entry.
+    /// The entry's key.
     pub fn key(&self) -> Key {
         self.key
     }
@@ -37,8 +37,8 @@ impl Pin {
         &self.path
     }
 
-    /// Marks the entry as used now. Failing is no error: the entry is evicted a little early. Blocks for
-    /// one system call.
+    /// Marks the entry as used now. Ignores failures: the entry is evicted a little early. Blocks for one
+    /// system call.
     pub fn touch(&self) {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
@@ -47,17 +47,18 @@ impl Pin {
         let _ = rustix::fs::utimensat(self.root.fd(), &*name, &times, AtFlags::SYMLINK_NOFOLLOW);
     }
 
-    /// Removes the entry if it is damaged, as found while serving it, and if nobody else uses it.
-    /// Returns whether it is gone. Blocks as [`Cache::verify`](super::Cache::verify) and [`Writer::discard`](super::Writer::discard) do together.
+    /// Removes the entry if it is damaged and no other process uses it. Returns whether it is gone. Blocks
+    /// as [`Cache::verify`](super::Cache::verify) and [`Writer::discard`](super::Writer::discard) do
+    /// together.
     pub fn discard_damaged(self, checks: Checks) -> Result<bool, Error> {
-        // The writer's lock first, so that nobody writes into what is about to go.
+        // Take the writer's lock first, so that nobody writes into the entry during its removal.
         let _lock = match locks::writer(&self.root, self.key)? {
             Ok(lock) => lock,
             Err(Busy::Locked) => return Ok(false),
             Err(Busy::CannotWrite(error)) => return Err(error),
         };
         let Self { root, key, held, .. } = self;
-        // Closed, not upgraded: a failed upgrade would lose it all the same.
+        // Close the shared lock instead of upgrading it: a failed upgrade would lose it, too.
         drop(held);
         let mut remover = Remover::new(&root, &());
         let buffer = &mut Buffer::new();

@@ -16,8 +16,8 @@ use crate::locks::Held;
 use crate::removal::Remover;
 use crate::sys::fd;
 
-/// The right to write an entry, which is pinned meanwhile. Dropped without [`Writer::seal`], it
-/// leaves a partial entry, whose segments a later session may reuse.
+/// The right to write an entry, which it pins. If it is dropped without [`Writer::seal`], the entry stays
+/// partial, and a later session may reuse its segments.
 #[derive(Debug)]
 #[must_use]
 pub struct Writer {
@@ -25,14 +25,13 @@ pub struct Writer {
     /// Held since mkdir, so that the marker cannot land in another directory of that name.
     pub(super) directory: OwnedFd,
     pub(super) lock: Held,
-    /// Why the segments may not have reached the disk. The kernel reports this once; a second `syncfs` would
-    /// succeed.
+    /// The error of writing back the segments. The kernel reports it once; a second `syncfs` would succeed.
     pub(super) lost: Option<Errno>,
 }
 
-/// Why an entry was not sealed, with the writer: what was written can be served, removed with
-/// [`Writer::discard`], sealed after all when the disk has room again, or left to a later session by
-/// dropping this. The entry stays pinned for as long as this lives.
+/// The error of sealing, with the writer. The caller can serve what was written, remove it with
+/// [`Writer::discard`], seal again when the disk has room, or drop this and leave the segments to a later
+/// session. The entry stays pinned for as long as this lives.
 #[derive(Debug, thiserror::Error)]
 #[error("the entry {} is not sealed", .writer.key())]
 pub struct SealError {
@@ -51,7 +50,7 @@ impl From<SealError> for Error {
 }
 
 impl Writer {
-    /// The entry.
+    /// The entry's key.
     pub fn key(&self) -> Key {
         self.pin.key
     }
@@ -61,13 +60,12 @@ impl Writer {
         &self.pin.path
     }
 
-    /// Seals the entry, whose segments must be written and closed, and goes on as its reader. Blocks for
-    /// as long as the disk takes to write all that is still in memory for it, other programs' files too:
-    /// seconds to minutes.
+    /// Seals the entry, whose segments must be written and closed, and becomes its reader. Blocks until the
+    /// disk has written all data that is still in memory, including other programs': seconds to minutes.
     ///
-    /// Everything is on disk before the marker is: without that, a power cut 7 s later left a sealed
-    /// entry with every segment wrong. For the same reason no entry is sealed once writing it back has
-    /// failed, however often this is called.
+    /// Everything is on disk before the marker is: without that, a power cut 7 s later left a sealed entry
+    /// with every segment wrong. For the same reason this never seals an entry once writing it back has
+    /// failed.
     pub fn seal(mut self) -> Result<Pin, SealError> {
         match self.mark_complete() {
             Ok(()) => Ok(self.pin),
@@ -99,13 +97,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes the entry after a failed encode. Returns whether it is gone: somebody who reads it, or who
-    /// has put another in its place, keeps it. Blocks for up to 100 ms ([`PATIENCE`](crate::locks::PATIENCE)), and for as long as
-    /// it takes to delete what was written.
+    /// Removes the entry after a failed encode. Returns whether it is gone: it stays if another process
+    /// reads it or has replaced it. Blocks for up to 100 ms ([`PATIENCE`](crate::locks::PATIENCE)), and for
+    /// as long as it takes to delete the files.
     ///
-    /// On an error the entry may be there still, partial, or be in the trash with some of its files. There
-    /// is no writer to give back, because removing takes letting go of the pin: [`Cache::start`](super::Cache::start) makes one of
-    /// what is there. Else `gc-orphans` removes it, and any sweep what is in the trash.
+    /// After an error the entry may still exist as partial, or be in the trash with some of its files. The
+    /// writer is not returned, because removal requires releasing the pin;
+    /// [`Cache::start`](super::Cache::start) makes a new one for the remaining entry. Otherwise
+    /// `gc-orphans` removes the entry, and any sweep deletes the trash.
     pub fn discard(self) -> Result<bool, Error> {
         let Self { pin: Pin { root, key, held, .. }, directory, lock: _lock, .. } = self;
         let written = rustix::fs::fstat(&directory)

@@ -1,5 +1,5 @@
-//! Which processes hold a lock, as far as the kernel tells. A process counts only if `/proc/locks` names
-//! it and it still has the locked file open.
+//! The processes that hold a lock, as far as the kernel shows them. A process counts only if `/proc/locks`
+//! names it and it still has the locked file open.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn every_pin_of_one_process_names_it_and_what_is_only_open_names_nobody() {
+    fn each_pin_that_a_process_holds_names_it_and_one_that_it_only_opened_does_not() {
         /// Fewer than the descriptors that a process may have.
         const PINS: u64 = 400;
         let directory = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! The lockfile protocol: who may use an entry, who may write it, who may remove it.
 //!
-//! Here: lockfiles, and which processes use an entry. Not here: the content of entries, and what a caller
-//! does with a lock.
+//! Here: lockfiles, and the processes that use an entry. Not here: the content of entries, and the work
+//! done under a lock.
 //!
 //! The rules, each with its reason, found by measurement:
 //!

@@ -46,7 +46,7 @@ impl OpenFiles {
         for users in users.values_mut() {
             users.sort_unstable();
         }
-        // Counted from its end: a reading of a second would be stale as soon as it was made.
+        // Measured from its end: a reading that took a second would be stale at once.
         Self { users, processes, read_at: Instant::now() }
     }
 
@@ -136,6 +136,6 @@ mod tests {
         let root = Root::open(directory.path()).unwrap();
         let open = OpenFiles::read(&root);
         assert_eq!(open.users(key), []);
-        assert!(open.processes().seen > 0, "at least the one that started this");
+        assert!(open.processes().seen > 0, "at least the test's parent");
     }
 }

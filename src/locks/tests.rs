@@ -1,5 +1,8 @@
 //! The lock protocol between two parties, in one process.
-#![allow(clippy::disallowed_methods, reason = "tests unlink what the library never does")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the tests unlink lockfiles, which the library never does"
+)]
 
 use super::*;
 use std::fs;

@@ -37,8 +37,8 @@ pub(crate) fn delete_trash<N: AsRef<CStr> + Sync>(
     results
 }
 
-/// Deletes the directory `name` of `parent` and everything in it, and goes on after a failure. A file that
-/// another process deletes meanwhile is not a failure.
+/// Deletes the directory `name` of `parent` and everything in it, and continues after a failure. A file
+/// that another process deletes meanwhile is not a failure.
 pub(super) fn delete_tree(
     parent: BorrowedFd<'_>,
     name: &CStr,

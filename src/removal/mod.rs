@@ -42,7 +42,7 @@ pub(crate) struct Claim {
 /// Proof that the entry may be removed; no code can remove an entry without one.
 enum Warrant {
     Locked(Exclusive),
-    Forced(#[allow(dead_code, reason = "having it is the point")] Forced),
+    Forced(#[allow(dead_code, reason = "it exists as proof only")] Forced),
     /// The pin does not exist, and the disk is too full to create it.
     NoRoom(NoRoom, Option<Forced>),
 }

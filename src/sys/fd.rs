@@ -1,5 +1,5 @@
-//! Descriptor-relative file access that never follows a symlink, never blocks and never crosses a
-//! mount: an attacker who swaps a directory for a symlink in mid-run gets an error, not our reads.
+//! Descriptor-relative file access that never follows a symlink, never blocks and never crosses a mount: if
+//! an attacker swaps a directory for a symlink in mid-run, the access fails.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,14 +8,14 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::path::Arg;
 
-/// Opens the directory `name` in `parent`. Fails with `ELOOP`/`ENOTDIR` where it is something else,
-/// `EXDEV` where something is mounted on it.
+/// Opens the directory `name` in `parent`. Fails with `ELOOP`/`ENOTDIR` if it is not a directory, with
+/// `EXDEV` if something is mounted on it.
 pub(crate) fn open_dir<P: Arg + Copy>(parent: impl AsFd, name: P) -> rustix::io::Result<OwnedFd> {
     let parent = parent.as_fd();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let beneath = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
     match retry_on_intr(|| rustix::fs::openat2(parent, name, flags, Mode::empty(), beneath)) {
-        // Linux before 5.6, and sandboxes that filter the call; mountinfo was read before.
+        // Linux before 5.6, and sandboxes that filter the call; the caller has checked mountinfo.
         Err(Errno::NOSYS | Errno::PERM) => {
             retry_on_intr(|| rustix::fs::openat(parent, name, flags, Mode::empty()))
         }
@@ -23,8 +23,8 @@ pub(crate) fn open_dir<P: Arg + Copy>(parent: impl AsFd, name: P) -> rustix::io:
     }
 }
 
-/// Opens the directory `name` in `parent` like [`open_dir`]; `None` where there is no directory of that
-/// name (any more), something else included.
+/// Opens the directory `name` in `parent` like [`open_dir`]; `None` if there is no such name (any more) or
+/// it is not a directory.
 pub(crate) fn find_dir<P: Arg + Copy>(
     parent: impl AsFd,
     name: P,
@@ -42,8 +42,8 @@ pub(crate) fn stat<P: Arg + Copy>(parent: impl AsFd, name: P) -> rustix::io::Res
     retry_on_intr(|| rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW))
 }
 
-/// Opens `name` in `parent` for reading if it is a regular file; `None` where it is anything else.
-/// Returns the size in bytes with it.
+/// Opens `name` in `parent` for reading if it is a regular file; `None` if it is anything else. Returns the
+/// size in bytes with it.
 pub(crate) fn open_regular<P: Arg + Copy>(
     parent: impl AsFd,
     name: P,
@@ -52,14 +52,14 @@ pub(crate) fn open_regular<P: Arg + Copy>(
     // NONBLOCK: opening a FIFO that nobody writes to would hang the run.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let open = |flags| retry_on_intr(|| rustix::fs::openat(parent, name, flags, Mode::empty()));
-    // NOATIME: what this tool reads must not look as if somebody watched it. Only the owner may ask.
+    // NOATIME: a read by this tool must not look like a viewer's. Only the file's owner may use it.
     let opened = match open(flags | OFlags::NOATIME) {
         Err(Errno::PERM) => open(flags),
         other => other,
     };
     let fd = match opened {
         Ok(fd) => fd,
-        // A symlink, and a socket or a device without a driver.
+        // A symlink, a socket, or a device without a driver.
         Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => return Ok(None),
         Err(error) => return Err(error),
     };

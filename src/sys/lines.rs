@@ -1,11 +1,11 @@
-//! Lines of a text that somebody else wrote.
+//! Reads untrusted text line by line, in bounded memory.
 
 use std::io::{self, BufRead, Read};
 
-/// A line, or one that is longer than what was asked for.
+/// A line, or the mark of one that was too long.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
-    /// With its line feed, if it has one.
+    /// With its line feed, if any.
     Whole(&'a [u8]),
     /// Skipped. No part of it is returned: the tail of `# … seg-9.m4s` would look like a segment's line.
     TooLong,
@@ -47,7 +47,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn lines(text: &[u8], longest: u64) -> Vec<Option<Vec<u8>>> {
-        // As small a buffer as there is: the bounds must not be the buffer's.
+        // The smallest buffer, so that its bounds do not hide mistakes at the bounds of lines.
         let mut lines = Lines::new(io::BufReader::with_capacity(1, text), longest);
         let mut read = Vec::new();
         while let Some(line) = lines.next_line().unwrap() {

@@ -1,7 +1,7 @@
 //! The system: descriptors, directory walks, mounts, threads, lines of text.
 //!
-//! Here: what any program that handles other people's directories needs, in terms of the kernel. Not
-//! here: anything that knows what a cache, an entry or a lockfile of one is.
+//! Here: what any program needs that handles untrusted directories. Not here: anything that knows about
+//! caches, entries or lockfiles.
 
 pub(crate) mod fd;
 pub(crate) mod lines;

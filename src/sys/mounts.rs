@@ -1,8 +1,8 @@
-//! What is mounted where, as the kernel tells in mountinfo.
+//! Mounts, from the kernel's mountinfo.
 //!
-//! Device numbers do not tell mounts apart (a bind mount has the device of what it shows), and paths do
-//! not either: a directory can be reached, and mounted on, through several bind mounts. So mounts are
-//! compared by their *place*: the file system and the path inside it, which is the same through all.
+//! Device numbers do not tell mounts apart (a bind mount has the device of its source), nor do paths: a
+//! directory can be reached, and mounted on, through several bind mounts. So mounts are compared by their
+//! *place*: the file system and the path inside it, which all of them share.
 
 use std::ffi::OsString;
 use std::fs;
@@ -29,14 +29,14 @@ pub(crate) struct Mount {
     pub(crate) atime: Atime,
 }
 
-/// How a mount keeps the times of reads.
+/// How a mount records read times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Atime {
     /// The first read after a write, and then one in 24 hours: Linux's default.
     Relatime,
     /// Every read.
     Strictatime,
-    /// None: the mount says so, or is read-only.
+    /// No read: by mount option, or because the mount is read-only.
     Noatime,
     /// The mount does not say what the file systems under it do.
     Unknown,
@@ -54,7 +54,7 @@ impl Atime {
     }
 
     /// From the options of the mount and of its file system, and the file system's type. A stacked or
-    /// remote one shows its own options and not those of what it is made of.
+    /// remote file system shows its own options, not those of the ones under it.
     fn of(options: &[u8], file_system: &[u8], its_options: &[u8]) -> Self {
         let has = |options: &[u8], name: &[u8]| options.split(|&b| b == b',').any(|o| o == name);
         let is_stacked = file_system.starts_with(b"fuse") || file_system.starts_with(b"nfs");
@@ -77,7 +77,7 @@ struct Place {
     path: PathBuf,
 }
 
-/// Everything that is mounted where this process can see it.
+/// All mounts that this process can see.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MountTable(Vec<Mount>);
 
@@ -106,7 +106,7 @@ impl MountTable {
     }
 
     /// The names in the directory `root`, which is on the mount `on`, that have something mounted on or
-    /// under them, through whichever mount of the directory.
+    /// under them, through any mount of the directory.
     pub(crate) fn names_under(&self, root: &Path, on: Option<&Mount>) -> Vec<OsString> {
         let root_place = on.and_then(|mount| mount.place_of(root));
         let first_below = |path: &Path, top: &Path| {
@@ -114,7 +114,8 @@ impl MountTable {
             Some(below.as_os_str().to_owned())
         };
         let name = |mount: &Mount| {
-            // By path too: in a chroot the mounts above it are not in the table, and have no place.
+            // Compare paths, too: in a chroot the mounts above it are not in the table, so they have no
+            // place.
             first_below(&mount.point, root).or_else(|| {
                 let root_place = root_place.as_ref()?;
                 let place = self.by_id(mount.parent)?.place_of(&mount.point)?;
@@ -151,7 +152,7 @@ impl Mount {
     }
 }
 
-/// Undoes mountinfo's `\040` for the bytes that would break its lines.
+/// Decodes mountinfo's octal escapes, such as `\040`.
 fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

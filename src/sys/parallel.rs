@@ -10,8 +10,8 @@ const LEAST: usize = 4;
 /// At most this many: past it a spinning disk only seeks more, and every thread holds a buffer.
 const MOST: usize = 8;
 
-/// Applies `work` to every item, in no order; results come in the items' order. `scratch` makes what
-/// each thread keeps from item to item.
+/// Applies `work` to every item, in no order; results come in the items' order. `scratch` makes each
+/// thread's reusable buffers.
 pub(crate) fn map<T: Sync, S, R: Send>(
     items: &[T],
     scratch: impl Fn() -> S + Sync,
@@ -30,7 +30,7 @@ pub(crate) fn map<T: Sync, S, R: Send>(
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = cores.clamp(LEAST, MOST).min(items.len());
     let mut results = thread::scope(|scope| {
-        // A thread that cannot be had is one fewer; this one works too.
+        // If a thread cannot be started, continue with fewer; this thread works, too.
         let others: Vec<_> = (1..threads)
             .map_while(|_| thread::Builder::new().spawn_scoped(scope, run).ok())
             .collect();

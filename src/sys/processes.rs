@@ -15,25 +15,25 @@ use super::parallel;
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) pid: u32,
-    /// Where the link is in `/proc`; following it leads to the very file.
+    /// The link's path in `/proc`; following it opens the file itself.
     pub(crate) path: PathBuf,
-    /// What it says: the file's path as that process sees it.
+    /// The file's path as that process sees it.
     pub(crate) target: Vec<u8>,
 }
 
-/// How many processes could be looked at. Kernel threads have nothing open and are not counted, nor is
-/// this process.
+/// How many processes could be examined. Excludes kernel threads, which have nothing open, and this
+/// process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessCount {
     /// Processes that this one can see.
     pub seen: u64,
-    /// Of these, the ones whose open files this user may not look at.
+    /// Of these, the ones whose open files this user may not inspect.
     pub unreadable: u64,
 }
 
-/// Room for one link: what the kernel tells of a path is at most a page.
+/// Bytes for one link: the kernel returns at most a page.
 const PAGE: usize = 4096;
-/// Room for some hundred names of descriptors.
+/// Bytes for a few hundred descriptor names.
 const NAMES: usize = 8192;
 
 struct Scratch {
@@ -65,7 +65,7 @@ pub(crate) fn links(is_wanted: impl Fn(&[u8]) -> bool + Sync) -> (Vec<Link>, Pro
                 count.seen += 1;
                 count.unreadable += 1;
             }
-            // It has ended, or has nothing to look at.
+            // It has ended, or is a kernel thread.
             Err(_) => {}
         }
     }
@@ -91,8 +91,8 @@ fn links_of(
     };
     match rustix::fs::readlinkat_raw(CWD, &cwd, &mut scratch.target[..]) {
         Ok((target, _)) => keep(cwd, target),
-        // A process of this user that has more capabilities, or is in another user namespace, lets its
-        // descriptors be listed, but not where they lead.
+        // If a process of this user has more capabilities or is in another user namespace, its descriptors
+        // can be listed, but their links cannot be read.
         Err(denied @ (Errno::ACCESS | Errno::PERM)) => return Err(denied),
         Err(_) => {}
     }
@@ -111,7 +111,7 @@ fn links_of(
     Ok(links)
 }
 
-/// A kernel thread's open files cannot be read by ordinary users, and are none.
+/// Ordinary users may not list the open files of kernel threads, although there are none.
 fn is_kernel_thread(pid: u32) -> bool {
     const PF_KTHREAD: u32 = 0x0020_0000;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

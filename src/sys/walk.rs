@@ -39,16 +39,16 @@ pub(crate) enum Visit {
     Descend,
 }
 
-/// Something on a walk that failed.
+/// A failure during a walk.
 #[derive(Debug)]
 pub(crate) struct WalkError {
-    /// Where, relative to the top.
+    /// Relative to the top.
     pub(crate) path: PathBuf,
     pub(crate) error: Errno,
 }
 
 impl WalkError {
-    /// The failure as the user is told it, of a walk below `top`.
+    /// The error to report, for a walk below `top`.
     pub(crate) fn into_error(self, operation: Operation, top: &Path) -> Error {
         let is_top = self.path.as_os_str().is_empty();
         let path = if is_top { top.to_path_buf() } else { top.join(&self.path) };
@@ -56,9 +56,9 @@ impl WalkError {
     }
 }
 
-/// What is done on a walk.
+/// The actions of a walk.
 pub(crate) trait Visitor {
-    /// A name in `dir`, which is `depth` levels below the top. `kind` can be `Unknown`.
+    /// Called for each name in `dir`, which is `depth` levels below the top. `kind` can be `Unknown`.
     fn name(
         &mut self,
         dir: BorrowedFd<'_>,
@@ -67,7 +67,7 @@ pub(crate) trait Visitor {
         kind: FileType,
     ) -> Result<Visit>;
 
-    /// Everything in the directory `name` of `parent` has been visited.
+    /// Called after everything in the directory `name` of `parent` has been visited.
     fn left(&mut self, _parent: BorrowedFd<'_>, _name: &CStr) -> Result<()> {
         Ok(())
     }
@@ -80,14 +80,14 @@ pub(crate) trait Visitor {
 
 struct Level {
     name: CString,
-    /// Closed while far above the place being visited; `identity` tells it when it is reopened.
+    /// Closed while the walk is far below; `identity` verifies it when it is reopened.
     fd: Option<OwnedFd>,
     identity: (u64, u64),
     pending: Vec<CString>,
 }
 
-/// Visits the tree below `top`, each directory before the directories in it. Fails with what the
-/// visitor let end it.
+/// Visits the tree below `top`, each directory before the directories in it. Fails with the failure at
+/// which the visitor ended it.
 pub(crate) fn walk(
     top: OwnedFd,
     buffer: &mut Buffer,
@@ -118,7 +118,7 @@ fn visit(top: OwnedFd, buffer: &mut Buffer, visitor: &mut impl Visitor) -> Contr
                 Ok(fd) => parent.fd = Some(fd),
                 Err(error) => {
                     visitor.failed(failure(&levels, c"", error))?;
-                    // The way back is lost: nothing above can be finished.
+                    // Without the parent, nothing above can be finished.
                     break;
                 }
             }

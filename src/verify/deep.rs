@@ -19,16 +19,16 @@ use crate::error::{Error, Operation, Reason};
 use crate::layout::{self, INIT};
 use crate::sys::fd;
 
-/// A fourth of a second. Joins of correctly resumed runs overlap by 21 to 64 ms (an audio frame or a few,
+/// A quarter of a second. Joins of correctly resumed runs overlap by 21 to 64 ms (an audio frame or a few,
 /// primed by the encoder); a misplaced segment is off by a segment's length, which is whole seconds.
 const TOLERANCE: (u128, u128) = (1, 4);
 
-/// Checks what is in the segments 0 to `last_segment`, the init and the subtitles of the entry whose
-/// directory is `entry`; `entry_path` is for messages only. Reads box headers, a few kilobytes a segment;
+/// Checks the content of the segments 0 to `last_segment`, of the init segment and of the subtitles in the
+/// directory `entry`; `entry_path` is for messages only. Reads box headers, a few kilobytes a segment;
 /// media data is never read.
 ///
-/// Files that are missing, empty or not regular are the ordinary check's finding, and passed over.
-/// Fails for the first file that cannot be read for another reason.
+/// Skips files that are missing, empty or not regular, which the ordinary check reports. Fails at the first
+/// file that cannot be read for another reason.
 pub(crate) fn check(
     entry: BorrowedFd<'_>,
     entry_path: &Path,
@@ -44,7 +44,7 @@ pub(crate) fn check(
     Ok(faults)
 }
 
-/// `video/` or `subs/`, with what messages need.
+/// `video/` or `subs/`, with its path for messages.
 struct Directory<'a> {
     fd: OwnedFd,
     entry_path: &'a Path,
@@ -52,7 +52,7 @@ struct Directory<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// `None` where there is no such directory.
+    /// `None` if there is no such directory.
     fn open(
         entry: BorrowedFd<'_>,
         entry_path: &'a Path,
@@ -72,7 +72,7 @@ impl<'a> Directory<'a> {
         Error::new(operation, self.entry_path.join(self.name).join(file), reason)
     }
 
-    /// `None` where it is missing or not a regular file.
+    /// `None` if it is missing or not a regular file.
     fn open_file(&self, file: &str) -> Result<Option<(std::fs::File, u64)>, Error> {
         match fd::open_regular(&self.fd, file) {
             Ok(opened) => Ok(opened),
@@ -81,7 +81,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// The numbers of the files whose names `number` reads, ascending.
+    /// The numbers that `number` finds in the file names, ascending.
     fn numbers(&self, number: impl Fn(&[u8]) -> Option<u64>) -> Result<Vec<u64>, Error> {
         let failed = |error| self.error(Operation::List, "", error);
         let mut numbers = Vec::new();
@@ -109,7 +109,7 @@ fn check_video(video: &Directory, last_segment: u64, faults: &mut Vec<Fault>) ->
     }
 
     let (mut timeline, mut next, mut read, mut foreign) = (Timeline::default(), 0, 0, 0);
-    // From a listing, because the number of a hostile segment says nothing of how many there are.
+    // List the directory: counting up to the number of a hostile segment could take forever.
     for number in video.numbers(layout::segment_number)? {
         if number > last_segment {
             break;
@@ -175,26 +175,26 @@ fn check_subtitles(subs: &Directory, faults: &mut Vec<Fault>) -> Result<(), Erro
     Ok(())
 }
 
-/// Where each track has got to, in the init's ticks.
+/// The end of each track so far, in the init segment's ticks.
 #[derive(Default)]
 struct Timeline(BTreeMap<u32, Position>);
 
 #[derive(Clone, Copy)]
 struct Position {
-    /// Where the last segment really ended.
+    /// The actual end of the last segment.
     end: u64,
-    /// Where it would have, had every segment so far started where it should. A segment that starts
-    /// here after a misplaced one is in its right place: the one defect was reported already.
+    /// Its end if every segment so far had started in its place. A segment that starts here after a
+    /// misplaced one is in its place: the defect was reported already.
     nominal: u64,
 }
 
 impl Timeline {
-    /// Takes the next segment's spans, and says what is wrong with their place: at most one gap and one
+    /// Adds the next segment's spans and returns the faults of their position: at most one gap and one
     /// overlap, whatever the number of tracks, since a misplaced file moves all of its tracks. A track that
-    /// the segment lacks stays where it is.
+    /// the segment lacks keeps its position.
     fn advance(&mut self, spans: &[Span], init: &Init) -> Vec<(FaultCode, String)> {
         let mut found: BTreeMap<FaultCode, String> = BTreeMap::new();
-        let mut accused = Vec::new();
+        let mut reported = Vec::new();
         for span in spans {
             let Some(track) = init.get(&span.track) else { continue };
             let after = |start: u64| start.saturating_add(span.duration);
@@ -203,9 +203,9 @@ impl Timeline {
                 let fits = |place: u64| is_near(span.start, place, track.timescale);
                 if !fits(previous.nominal) {
                     position.nominal = after(previous.nominal);
-                    // A file in many fragments is wrong once.
-                    if !fits(previous.end) && !accused.contains(&span.track) {
-                        accused.push(span.track);
+                    // Report each track once, even in a file of many fragments.
+                    if !fits(previous.end) && !reported.contains(&span.track) {
+                        reported.push(span.track);
                         let (code, detail) = misplaced(span, previous.end, track);
                         let details = found.entry(code).or_default();
                         let comma = if details.is_empty() { "" } else { ", " };

@@ -6,17 +6,17 @@ use std::path::PathBuf;
 /// The kind of damage; [`FaultCode::code`] is the stable name that JSON carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultCode {
-    /// `.complete` is something else than a regular file.
+    /// `.complete` is not a regular file.
     BadMarker,
-    /// `video/init.mp4` is not there.
+    /// `video/init.mp4` is missing.
     MissingInit,
-    /// `video/init.mp4` has no bytes.
+    /// `video/init.mp4` is empty.
     EmptyInit,
-    /// A segment, or a run of segments, is not there.
+    /// A segment, or a run of segments, is missing.
     MissingSegment,
-    /// A segment has no bytes.
+    /// A segment is empty.
     EmptySegment,
-    /// There is not a single segment.
+    /// The entry has no segments.
     NoSegments,
     /// The box structure is not that of an fMP4 init or media segment.
     BadBox,
@@ -60,11 +60,11 @@ impl fmt::Display for FaultCode {
 
 /// One thing wrong with an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "only what the names do not say")]
 pub struct Fault {
-    /// The kind of damage.
     pub code: FaultCode,
-    /// The file, relative to the entry's directory (`video/seg-3.m4s`); of a missing run, the first.
+    /// Relative to the entry's directory (`video/seg-3.m4s`); of a missing run, the first.
     pub file: PathBuf,
-    /// One line for people: what was expected and what is there.
+    /// For people, on one line: what was expected and what was found.
     pub detail: String,
 }

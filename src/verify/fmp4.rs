@@ -44,9 +44,9 @@ const INIT_BOXES: [&[u8; 4]; 6] = [b"ftyp", b"moov", b"free", b"skip", b"uuid", 
 /// Why a file was not accepted.
 #[derive(Debug)]
 pub(crate) enum Rejected {
-    /// The system could not read it: says nothing about the file's contents.
+    /// The system could not read the file, so its contents are unknown.
     Unreadable(io::Error),
-    /// The contents are damaged, and how.
+    /// The contents are damaged.
     Damaged(FaultCode, String),
 }
 
@@ -172,8 +172,8 @@ impl TopBox {
     }
 }
 
-/// The boxes of a whole file, which they must fill to the byte. `complete` tells whether those found so
-/// far could be the whole file: what follows them is then junk rather than the stump of a box.
+/// The boxes of a whole file, which they must fill to the byte. `complete` tells whether those found so far
+/// could be the whole file: what follows them is then junk rather than a box that was cut off.
 fn top_level(
     file: &impl FileExt,
     size: u64,
@@ -187,19 +187,19 @@ fn top_level(
             return bad(format!("more than {MAX_BOXES} boxes"));
         }
         let left = size - at;
-        let stump = |detail: String| {
+        let cut_off = |detail: String| {
             if complete(&found) {
                 return bad(format!("{left} bytes of junk after the last box"));
             }
             truncated(detail)
         };
         if left < 8 {
-            return stump(format!("{left} bytes at {at}, where a box header takes 8"));
+            return cut_off(format!("{left} bytes at {at}, where a box header takes 8"));
         }
         let mut header = [0; 8];
         read(file, &mut header, at)?;
         let [a, b, c, d, kind @ ..] = header;
-        // A wrong type is said before a wrong size: the size of a box that is none means nothing.
+        // Report a wrong type before a wrong size: without a valid type the size means nothing.
         if !allowed.contains(&&kind) {
             if complete(&found) {
                 return bad(format!("{left} bytes of junk after the last box"));
@@ -209,7 +209,7 @@ fn top_level(
         let (header_size, length) = match u32::from_be_bytes([a, b, c, d]) {
             // ISO/IEC 14496-12 4.2: to the end of the file; ffmpeg writes it when it cannot seek.
             0 => (8, left),
-            1 if left < 16 => return stump(format!("{left} bytes at {at}, a header takes 16")),
+            1 if left < 16 => return cut_off(format!("{left} bytes at {at}, a header takes 16")),
             1 => {
                 let mut large = [0; 8];
                 read(file, &mut large, at + 8)?;
@@ -400,7 +400,7 @@ fn read_trak(mut trak: Fields) -> Checked<(u32, u32, [u8; 4])> {
     }
 }
 
-/// ffmpeg puts each track's timescale into its `sidx` too, so segments betray an init whose track of the
+/// ffmpeg puts each track's timescale into its `sidx` too, so segments reveal an init whose track of the
 /// same id counts in other ticks (25 and 30 fps, 44.1 and 48 kHz).
 fn check_timescale(sidx: &mut Fields, init: &Init) -> Checked<()> {
     sidx.version_flags()?;
@@ -414,7 +414,7 @@ fn check_timescale(sidx: &mut Fields, init: &Init) -> Checked<()> {
     }
 }
 
-/// What one `moof` says of its samples.
+/// The samples of one `moof`.
 struct Fragment {
     spans: Vec<Span>,
     runs: Vec<Run>,
@@ -579,7 +579,7 @@ mod tests {
         read_init(&Bytes(bytes), size).unwrap()
     }
 
-    /// Both readers, with and without an init: whatever they say, they must say it.
+    /// Calls both readers, with and without an init. Any result is fine; a panic or a hang is not.
     fn read_all(bytes: Vec<u8>, size: u64, init: &Init) {
         let file = Bytes(bytes);
         let _ = read_init(&file, size);

@@ -33,7 +33,7 @@ pub use self::fault::{Fault, FaultCode};
 /// How thoroughly to verify.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Checks {
-    /// How many segments there must be; else the highest one found or named in a playlist is the last.
+    /// Expected number of segments; `None`: the highest one found or named in a playlist is the last.
     pub segments: Option<u64>,
     /// Also read box headers, the timeline and subtitles.
     pub deep: bool,
@@ -42,11 +42,11 @@ pub struct Checks {
 /// The state of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// Sealed and whole.
+    /// Sealed, without faults.
     Healthy,
-    /// Sealed and not whole; at least one fault.
+    /// Sealed, with at least one fault.
     Damaged(Vec<Fault>),
-    /// Not sealed, so not judged.
+    /// Not sealed, so not checked.
     Unsealed,
     /// There is no such entry.
     Absent,

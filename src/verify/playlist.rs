@@ -1,16 +1,16 @@
-//! What a playlist that ffmpeg left behind says of the segments.
+//! Segment numbers in the playlists that ffmpeg leaves in an entry.
 
 use std::io::{self, BufRead};
 
 use crate::layout;
 use crate::sys::lines::{Line, Lines};
 
-/// A day of one-second segments is 4 MB; what is larger is no playlist.
+/// A day of one-second segments is 4 MB; a larger file is not a playlist.
 pub(super) const LONGEST_PLAYLIST: u64 = 64 << 20;
 
 /// The highest segment that a playlist names.
 pub(super) fn highest_in_playlist(playlist: impl BufRead) -> io::Result<Option<u64>> {
-    /// Longer than a segment's name with any path; what is longer is no segment's line.
+    /// Longer than a segment's name with any path.
     const LONGEST_LINE: u64 = 4096;
     let mut lines = Lines::new(playlist.take(LONGEST_PLAYLIST), LONGEST_LINE);
     let mut highest = None;

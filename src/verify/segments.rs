@@ -1,4 +1,4 @@
-//! Which segments an entry should have, and which it has.
+//! Compares the segments that an entry should have with those it has.
 
 use std::ffi::{CStr, CString};
 use std::io::BufReader;
@@ -16,7 +16,7 @@ use crate::layout;
 use crate::sys::fd;
 use crate::sys::walk::{Visit, Visitor};
 
-/// Whether a name is a regular file with bytes, an empty one, or no regular file.
+/// Whether a file has bytes, is empty, or is not a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Bytes,
@@ -24,7 +24,7 @@ pub(super) enum Content {
     Not(FileType),
 }
 
-/// What `video/` holds.
+/// The content of `video/`.
 #[derive(Default)]
 pub(super) struct Video {
     pub(super) init: Option<Content>,

@@ -1,4 +1,4 @@
-//! Segments that are there, named or expected, as numbers; playlists as text.
+//! Segment numbers (found, named in a playlist, expected), and playlists.
 
 use super::playlist::highest_in_playlist;
 use super::*;
@@ -19,7 +19,7 @@ fn at(code: FaultCode, file: &str) -> (FaultCode, String) {
 }
 
 #[test]
-fn what_is_missing_is_found_at_either_end_and_in_the_middle() {
+fn missing_segments_are_found_at_either_end_and_in_the_middle() {
     use Content::{Bytes, Empty};
     use FaultCode::{EmptySegment, MissingSegment, NoSegments};
     let all = [(0, Bytes), (1, Bytes), (2, Bytes)];
@@ -42,7 +42,7 @@ fn what_is_missing_is_found_at_either_end_and_in_the_middle() {
 }
 
 #[test]
-fn the_highest_number_there_is_costs_nothing_and_overflows_nothing() {
+fn the_highest_possible_number_costs_nothing_and_does_not_overflow() {
     let found = faults(&[(0, Content::Bytes), (u64::MAX, Content::Bytes)], None, None);
     assert_eq!(found, [at(FaultCode::MissingSegment, "video/seg-1.m4s")]);
     let named = faults(&[(0, Content::Bytes)], Some(u64::MAX), None);

@@ -15,14 +15,14 @@ const MAX_LINE: u64 = 64 << 10;
 /// hostile file costs.
 pub(crate) const MAX_SIZE: u64 = 64 << 20;
 
-/// Where in a file a line stands.
+/// The position of a line in the file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// After an empty line: timings, a cue's name, or `NOTE`, `STYLE`, `REGION`.
     BlockStart,
-    /// After what can only be a cue's name, if timings follow.
+    /// After a line that is a cue's name if timings follow.
     AfterName,
-    /// Text: anything goes until the next empty line.
+    /// Anything is valid until the next empty line.
     Rest,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn check(mut file: impl BufRead) -> io::Result<Result<(), String>> {
             place = Some(Place::Rest);
             continue;
         };
-        // A block that was allocated and never written (a power cut) reads as NUL; text has none.
+        // A disk block that was never written (power cut) reads as NUL bytes; text has none.
         if text.contains(&0) {
             return Ok(Err(format!("line {number} holds NUL bytes")));
         }
@@ -74,7 +74,7 @@ pub(crate) fn check(mut file: impl BufRead) -> io::Result<Result<(), String>> {
 fn is_signature(line: &[u8]) -> bool {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     match line.strip_prefix(b"WEBVTT") {
-        // A lone CR ends a line too, in files nobody writes any more.
+        // A lone CR ends a line, too, in very old files.
         Some(rest) => matches!(rest, [] | [b' ' | b'\t' | b'\r', ..]),
         None => false,
     }
@@ -87,7 +87,7 @@ fn is_not_a_cue(line: &[u8]) -> bool {
         .any(|word| line.strip_prefix(*word).is_some_and(ends_word))
 }
 
-/// The line left and right of its `-->`.
+/// The parts of the line before and after `-->`.
 fn arrow(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = line.windows(3).position(|three| three == b"-->")?;
     Some((&line[..at], &line[at + 3..]))

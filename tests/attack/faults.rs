@@ -77,7 +77,7 @@ fn cases() -> [Case; 5] {
 const GLOBAL: [&str; 6] = [
     "cannot open the cache root",
     "cannot read the cache root",
-    "cannot read what is mounted",
+    "cannot read the mount table",
     "cannot read the free space",
     "error while loading shared libraries",
     "another maintainer is at work",

@@ -583,7 +583,8 @@ fn a_directory_swapped_for_a_symlink_in_mid_run_leads_nowhere() {
             stop.store(true, Ordering::Relaxed);
             // Whether a look meets the directory or the symlink is chance: an entry may be whole or
             // damaged, go, or be an error.
-            assert!(matches!(run.status.code(), Some(0 | 1 | 3)), "{run:?}");
+            let code = run.status.code().unwrap();
+            assert!(matches!(code, 0 | 1) || code == 3 && args[0] != "stats", "{run:?}");
             assert!(!String::from_utf8_lossy(&run.stderr).contains("panicked"), "{run:?}");
             let removes = args[0] == "sweep" || args[0] == "invalidate";
             assert!(!removes || !cache.has("b") && !cache.has("c"), "{run:?}");

@@ -133,15 +133,9 @@ fn dots_are_removed_by_text_alone_though_a_symlink_would_say_otherwise() {
 fn a_relative_source_is_the_same_as_the_absolute_one() {
     let cache = TestCache::new();
     let cwd = cache.base().canonicalize().unwrap();
-    for (given, meant) in
-        [("a//b/", "a/b"), (".", ""), ("x/../y", "y"), ("../up", "../up"), ("-dash", "-dash")]
-    {
+    let up = cwd.parent().unwrap().join("up");
+    for (given, meant) in [("a//../../up", up), ("-dash", cwd.join("-dash"))] {
         let run = cache.bare(["key", "--quality", "q", "--", given]).cwd(&cwd).run().success();
-        let meant = match meant.strip_prefix("../") {
-            Some(above) => cwd.parent().unwrap().join(above),
-            None if meant.is_empty() => cwd.clone(),
-            None => cwd.join(meant),
-        };
         assert_eq!(run.stdout(), expected(meant, b"q", 0) + "\n", "{given}");
     }
 }

@@ -12,7 +12,7 @@ mod layers;
 mod need;
 mod package;
 mod promises;
-mod units;
+mod systemd_units;
 
 use std::path::Path;
 

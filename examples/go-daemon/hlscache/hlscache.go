@@ -20,7 +20,7 @@
 //	error   Unpin, ReleaseWriter, Invalidate, in any order
 //
 // Callers check before they pin. So a HasComplete that returns true protects the entry itself, until
-// Pin takes over or hlsLookLasts has passed; the writer is protected from TryAcquireWriter on.
+// Pin takes over or hlsPinGrace has passed; the writer is protected from TryAcquireWriter on.
 //
 // All methods may be called from any goroutine. Those that lock wait up to a second for a remover;
 // MarkComplete waits for the disk, and Invalidate for callers of HasComplete that have not pinned yet.
@@ -59,7 +59,7 @@ const (
 	// How long HasComplete protects an entry that nobody pins: long against the moment between
 	// HasComplete and Pin even if a disk has to spin up for VerifyComplete, short against a sweep's
 	// interval.
-	hlsLookLasts = 3 * time.Second
+	hlsPinGrace = 3 * time.Second
 	// How often somebody may unlink a lockfile while we lock it before lock returns an error.
 	hlsReopens = 64
 	// A smaller budget would evict a film in the middle of its first play.
@@ -104,13 +104,13 @@ type hlsEntry struct {
 	// into a lock of its own.
 	mu sync.Mutex
 	// The shared lock, held while any of the next three fields needs it.
-	pin    *os.File
-	pins   int         // Pin less Unpin
-	looks  []time.Time // when each HasComplete that Pin has not taken over yet ends, oldest first
-	writer *os.File    // the exclusive lock of a writer
-	made   *os.File    // the writer's directory, open since mkdir
+	pin         *os.File
+	pins        int         // Pin less Unpin
+	pendingHits []time.Time // deadlines of the hits that Pin has not taken over yet, oldest first
+	writer      *os.File    // the exclusive lock of a writer
+	made        *os.File    // the writer's directory, open since mkdir
 	// The directory that the last user removes, because Invalidate was called while the entry was in use. An
-	// Invalidate that waits for looks is the last user itself, and so returns the error of the removal.
+	// Invalidate that waits for pending hits is the last user itself, and so returns the error of the removal.
 	doomed       hlsIdentity
 	invalidating int
 }
@@ -212,9 +212,9 @@ func (c *HLSCache) entry(key string) *hlsEntry {
 // ---- Hit
 
 // HasComplete reports whether the entry is sealed, and if so keeps it from being removed until Pin, or
-// for hlsLookLasts. It returns false if it cannot lock the entry in time: then play without the cache.
+// for hlsPinGrace. It returns false if it cannot lock the entry in time: then play without the cache.
 func (c *HLSCache) HasComplete(key string) bool {
-	// Check without the lock first, so that not every key that anybody asks for leaves a lockfile.
+	// Check without the lock first, so that requests for entries that do not exist leave no lockfiles.
 	e := c.entry(key)
 	if e == nil || !c.isSealed(key) {
 		return false
@@ -225,8 +225,8 @@ func (c *HLSCache) HasComplete(key string) bool {
 	if !held || e.doomed != (hlsIdentity{}) || !c.isSealed(key) {
 		return false
 	}
-	e.looks = append(e.looks, time.Now().Add(hlsLookLasts))
-	time.AfterFunc(hlsLookLasts, func() {
+	e.pendingHits = append(e.pendingHits, time.Now().Add(hlsPinGrace))
+	time.AfterFunc(hlsPinGrace, func() {
 		e.mu.Lock()
 		c.letGo(e)
 	})
@@ -249,7 +249,7 @@ func (c *HLSCache) VerifyComplete(key string, segmentCount int) bool {
 	}
 	if e := c.entry(key); e != nil && !whole {
 		e.mu.Lock()
-		e.endLook()
+		e.endPendingHit()
 		c.letGo(e)
 	}
 	return whole
@@ -264,7 +264,7 @@ func (c *HLSCache) Pin(key string) {
 	}
 	c.hold(e)
 	e.pins++
-	e.endLook()
+	e.endPendingHit()
 	c.letGo(e)
 }
 
@@ -442,7 +442,7 @@ func (c *HLSCache) Invalidate(key string) error {
 	e.doomed = found
 	// From here on HasComplete returns false, so this wait ends: earlier callers pin soon, or never.
 	e.invalidating++
-	for e.pins == 0 && e.writer == nil && e.isLookedAt() {
+	for e.pins == 0 && e.writer == nil && e.hasPendingHit() {
 		e.mu.Unlock()
 		time.Sleep(hlsReaderPatience / 100)
 		e.mu.Lock()
@@ -590,21 +590,21 @@ func (c *HLSCache) checkNoMounts(key string) error {
 // ---- Locks
 
 func (e *hlsEntry) isUsed() bool {
-	return e.pins > 0 || e.writer != nil || e.invalidating > 0 || e.isLookedAt()
+	return e.pins > 0 || e.writer != nil || e.invalidating > 0 || e.hasPendingHit()
 }
 
-// isLookedAt reports whether a caller of HasComplete may be about to pin.
-func (e *hlsEntry) isLookedAt() bool {
-	for len(e.looks) > 0 && !e.looks[0].After(time.Now()) {
-		e.looks = e.looks[1:]
+// hasPendingHit reports whether a caller of HasComplete may be about to pin.
+func (e *hlsEntry) hasPendingHit() bool {
+	for len(e.pendingHits) > 0 && !e.pendingHits[0].After(time.Now()) {
+		e.pendingHits = e.pendingHits[1:]
 	}
-	return len(e.looks) > 0
+	return len(e.pendingHits) > 0
 }
 
-// endLook ends the oldest look: its caller pins now, or has decided not to.
-func (e *hlsEntry) endLook() {
-	if len(e.looks) > 0 {
-		e.looks = e.looks[1:]
+// endPendingHit ends the oldest pending hit: its caller pins now, or has decided not to.
+func (e *hlsEntry) endPendingHit() {
+	if len(e.pendingHits) > 0 {
+		e.pendingHits = e.pendingHits[1:]
 	}
 }
 
@@ -699,9 +699,9 @@ func (c *HLSCache) openLockfile(name string) (*os.File, error) {
 	return nil, &os.PathError{Op: "open", Path: filepath.Join(c.root, name), Err: syscall.ESTALE}
 }
 
-// create creates a file for all users of the cache: with the root directory's mode whatever the umask, and, if this
-// process is root, with the root directory's owner. A file that exists already keeps its owner and mode:
-// otherwise a planted hard link would hand over any file.
+// create creates a file that all users of the cache can open: with the root directory's mode whatever the
+// umask, and, if this process is root, with the root directory's owner. A file that exists already keeps
+// its owner and mode: otherwise a planted hard link would hand over any file.
 func (c *HLSCache) create(name string) (*os.File, error) {
 	var root syscall.Stat_t
 	if err := syscall.Fstat(int(c.dir.Fd()), &root); err != nil {
@@ -712,7 +712,7 @@ func (c *HLSCache) create(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A failure is no error: a file system without owners and modes has none to get wrong.
+	// A failure is no error: some file systems have no owners and modes.
 	_ = syscall.Fchmod(int(file.Fd()), mode)
 	if os.Geteuid() == 0 {
 		_ = syscall.Fchown(int(file.Fd()), int(root.Uid), int(root.Gid))
@@ -720,7 +720,7 @@ func (c *HLSCache) create(name string) (*os.File, error) {
 	return file, nil
 }
 
-// ---- Looking
+// ---- Reading entries
 
 // isSealed reports whether an entry, which is a real directory, has anything named .complete in it.
 func (c *HLSCache) isSealed(key string) bool {
@@ -996,8 +996,8 @@ func (c *HLSCache) ReconcileEncodeConfig(fingerprint string) (int, error) {
 	return removed, first
 }
 
-// readStamp returns nil if there is no stamp or it cannot be parsed: that is no evidence against any
-// entry.
+// readStamp returns nil if there is no stamp or it cannot be parsed, because neither shows that an entry is
+// outdated.
 func (c *HLSCache) readStamp() (*string, error) {
 	file, err := hlsOpenAt(c.dir, hlsEncodeStamp, syscall.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -1009,7 +1009,7 @@ func (c *HLSCache) readStamp() (*string, error) {
 	defer file.Close()
 	var stamp hlsStamp
 	if err := json.NewDecoder(file).Decode(&stamp); err != nil {
-		log.Printf("[hls_cache] %s is taken for none: %v", file.Name(), err)
+		log.Printf("[hls_cache] ignoring %s: %v", file.Name(), err)
 		return nil, nil
 	}
 	return stamp.Fingerprint, nil

@@ -25,11 +25,11 @@ import (
 const (
 	film  = "0123456789abcdef"
 	other = "fedcba9876543210"
-	// Longer than anything here takes, so that a test ends that waits for what does not come.
+	// Longer than any step here takes, so that a test that waits in vain ends.
 	forever = 20 * time.Second
 )
 
-// ---- What the tests are made of
+// ---- Helpers
 
 func newCache(t *testing.T) *HLSCache {
 	t.Helper()
@@ -69,7 +69,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// isPinned asks as another tool does: on a descriptor of its own, which excludes this process's too.
+// isPinned probes as another tool does: on a descriptor of its own, so that it also sees the locks of this
+// process.
 func isPinned(t *testing.T, c *HLSCache, key string) bool {
 	t.Helper()
 	return isLocked(t, filepath.Join(c.root, "."+key+".pin"))
@@ -99,7 +100,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// names is what is in the root but lockfiles, sorted.
+// names returns the sorted names in the root, without lockfiles.
 func names(t *testing.T, c *HLSCache) []string {
 	t.Helper()
 	found, err := os.ReadDir(c.root)
@@ -121,7 +122,7 @@ func expectNames(t *testing.T, c *HLSCache, want ...string) {
 	}
 }
 
-// events is the log without its times.
+// events returns the log without its times.
 func events(t *testing.T, c *HLSCache) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(c.root, hlsEventsLog))
@@ -163,7 +164,7 @@ type process struct {
 	lines *bufio.Scanner
 }
 
-// In the other process: obeys one command a line, and answers each with one line.
+// In the other process: reads one command per line, and answers each with one line.
 func TestMain(m *testing.M) {
 	root := os.Getenv("HLSCACHE_TEST_ROOT")
 	if root == "" {
@@ -336,7 +337,7 @@ func TestWhatIsNoKeyIsNeverTouched(t *testing.T) {
 
 // ---- Hit
 
-func TestAHitIsProtectedFromTheFirstLookToUnpin(t *testing.T) {
+func TestAHitIsProtectedFromHasCompleteToUnpin(t *testing.T) {
 	c := newCache(t)
 	seal(t, c, film)
 	long := time.Now().Add(-time.Hour)
@@ -359,7 +360,7 @@ func TestAHitIsProtectedFromTheFirstLookToUnpin(t *testing.T) {
 	}
 	c.Unpin(film)
 	if isPinned(t, c, film) {
-		t.Fatal("the look outlived the Pin that took it over")
+		t.Fatal("the hit is still pending after Pin")
 	}
 
 	info, err := os.Stat(c.DirFor(film))
@@ -375,21 +376,21 @@ func TestAHitIsProtectedFromTheFirstLookToUnpin(t *testing.T) {
 	}
 }
 
-func TestALookThatNobodyPinsEndsByItself(t *testing.T) {
+func TestAHitThatNobodyPinsEndsByItself(t *testing.T) {
 	t.Parallel()
 	c := newCache(t)
 	seal(t, c, film)
-	looked := time.Now()
+	hit := time.Now()
 	if !c.HasComplete(film) {
 		t.Fatal("it is sealed")
 	}
-	eventually(t, "the look ends", func() bool { return !isPinned(t, c, film) })
-	if lasted := time.Since(looked); lasted < hlsLookLasts {
+	eventually(t, "the pending hit ends", func() bool { return !isPinned(t, c, film) })
+	if lasted := time.Since(hit); lasted < hlsPinGrace {
 		t.Errorf("it lasted only %v", lasted)
 	}
 }
 
-func TestOneOfTwoWhoLookedIsProtectedAfterTheOtherIsDone(t *testing.T) {
+func TestOneOfTwoHitsIsProtectedAfterTheOtherEnds(t *testing.T) {
 	c := newCache(t)
 	seal(t, c, film)
 	if !c.HasComplete(film) || !c.HasComplete(film) {
@@ -398,7 +399,7 @@ func TestOneOfTwoWhoLookedIsProtectedAfterTheOtherIsDone(t *testing.T) {
 	c.Pin(film)
 	c.Unpin(film)
 	if !isPinned(t, c, film) {
-		t.Fatal("the second has looked and is not protected")
+		t.Fatal("the second hit is not protected")
 	}
 }
 
@@ -422,7 +423,7 @@ func TestPinsAreCounted(t *testing.T) {
 	}
 }
 
-func TestALookAtWhatIsNotThereCreatesNothing(t *testing.T) {
+func TestHasCompleteOfAMissingEntryCreatesNothing(t *testing.T) {
 	c := newCache(t)
 	write(t, c, other)
 	if c.HasComplete(film) || c.HasComplete(other) {
@@ -435,7 +436,7 @@ func TestALookAtWhatIsNotThereCreatesNothing(t *testing.T) {
 	}
 }
 
-func TestALookGivesUpOnARemoverAfterASecondHoweverManyWait(t *testing.T) {
+func TestHasCompleteWaitsASecondForARemoverHoweverManyCall(t *testing.T) {
 	t.Parallel()
 	c := newCache(t)
 	seal(t, c, film)
@@ -462,7 +463,7 @@ func TestALookGivesUpOnARemoverAfterASecondHoweverManyWait(t *testing.T) {
 	}
 }
 
-func TestALookSeesWhatTheRemoverItWaitedForHasDone(t *testing.T) {
+func TestHasCompleteChecksAgainAfterWaitingForARemover(t *testing.T) {
 	c := newCache(t)
 	seal(t, c, film)
 	remover, err := os.Open(filepath.Join(c.root, "."+film+".pin"))
@@ -470,7 +471,7 @@ func TestALookSeesWhatTheRemoverItWaitedForHasDone(t *testing.T) {
 	must(t, syscall.Flock(int(remover.Fd()), syscall.LOCK_EX))
 	answer := make(chan bool)
 	go func() { answer <- c.HasComplete(film) }()
-	time.Sleep(20 * time.Millisecond) // it may not even have begun, which is as good
+	time.Sleep(20 * time.Millisecond) // the test also holds if it has not begun yet
 	must(t, os.Rename(c.DirFor(film), filepath.Join(c.root, ".trash."+film+".0000000000000000")))
 	must(t, remover.Close())
 	if <-answer {
@@ -562,7 +563,7 @@ func TestOnlyTheDirectoryThatWasWrittenIsSealed(t *testing.T) {
 	}
 	c.Pin(film)
 	write(t, c, film)
-	// As invalidate --force does, and then somebody who takes no locks.
+	// As invalidate --force removes it, and then a daemon without locks creates a new one.
 	trash := filepath.Join(c.root, ".trash."+film+".0000000000000000")
 	must(t, os.Rename(c.DirFor(film), trash))
 	must(t, os.MkdirAll(c.path(film, "video"), 0o755))
@@ -595,7 +596,7 @@ func TestVerifyCompleteWantsTheInitAndTheLastSegment(t *testing.T) {
 		if content != nil {
 			must(t, os.WriteFile(path, *content, 0o644))
 		}
-		// A hole is found by hls-cache verify, which looks at every segment.
+		// hls-cache verify finds holes, because it reads every segment.
 		if want := file == "seg-1.m4s"; c.VerifyComplete(film, 3) != want {
 			t.Errorf("without %q: %v", file, !want)
 		}
@@ -639,7 +640,7 @@ func TestInvalidateOfWhatIsNotThereIsNoError(t *testing.T) {
 	must(t, newCache(t).Invalidate(film))
 }
 
-func TestADamagedEntryGoesAtOnceDespiteTheLookThatFoundIt(t *testing.T) {
+func TestADamagedEntryIsRemovedAtOnceDespiteTheHitThatFoundIt(t *testing.T) {
 	c := newCache(t)
 	seal(t, c, film)
 	must(t, os.Remove(c.path(film, "video", "seg-2.m4s")))
@@ -649,15 +650,15 @@ func TestADamagedEntryGoesAtOnceDespiteTheLookThatFoundIt(t *testing.T) {
 	}
 	must(t, c.Invalidate(film))
 	expectNames(t, c)
-	if took := time.Since(started); took > hlsLookLasts/2 {
-		t.Errorf("it waited %v for its own look", took)
+	if took := time.Since(started); took > hlsPinGrace/2 {
+		t.Errorf("it waited %v for its own hit", took)
 	}
 	if !c.TryAcquireWriter(film) {
 		t.Error("and cannot be encoded again")
 	}
 }
 
-func TestInvalidateAfterALookWithoutVerifyWaitsTheLookOut(t *testing.T) {
+func TestInvalidateWaitsForAHitWithoutVerify(t *testing.T) {
 	t.Parallel()
 	c := newCache(t)
 	seal(t, c, film)
@@ -668,10 +669,10 @@ func TestInvalidateAfterALookWithoutVerifyWaitsTheLookOut(t *testing.T) {
 	expectNames(t, c)
 }
 
-func TestInvalidateSparesWhoeverElseHasLookedAndPins(t *testing.T) {
+func TestInvalidateKeepsTheEntryForOtherHitsThatPin(t *testing.T) {
 	c := newCache(t)
 	seal(t, c, film)
-	if !c.HasComplete(film) || !c.HasComplete(film) { // one who will watch, one who finds damage
+	if !c.HasComplete(film) || !c.HasComplete(film) { // one caller will watch, the other finds damage
 		t.Fatal("it is sealed")
 	}
 	if c.VerifyComplete(film, 99) {
@@ -691,7 +692,7 @@ func TestInvalidateSparesWhoeverElseHasLookedAndPins(t *testing.T) {
 	c.Pin(film)
 	must(t, <-invalidated)
 	if !c.VerifyComplete(film, 3) {
-		t.Fatal("removed under one who had looked before")
+		t.Fatal("removed despite an earlier hit")
 	}
 	c.Unpin(film)
 	expectNames(t, c)
@@ -763,7 +764,7 @@ func TestWhatAnotherProcessPinsIsNotInvalidated(t *testing.T) {
 	expectNames(t, c)
 }
 
-func TestALookOfAnotherProcessCounts(t *testing.T) {
+func TestAHitOfAnotherProcessProtects(t *testing.T) {
 	c := newCache(t)
 	seal(t, c, film)
 	viewer := start(t, c)
@@ -838,7 +839,7 @@ func TestTheOrderOfSystemCalls(t *testing.T) {
 		root + `\.write"`, `flock\(\d+, LOCK_EX\|LOCK_NB\) += 0`,
 		`syncfs\(\d+\) += 0`, `openat\(\d+, "\.complete", O_WRONLY\|O_CREAT`,
 		`flock\(\d+, LOCK_UN\)`, `flock\(\d+, LOCK_UN\)`,
-		// Removal: both locks, a look, the rename, the locks released, and only then anything deleted.
+		// Removal: both locks, a second check, the rename, the locks released, and only then the deletion.
 		root + `\.write"`, `flock\(\d+, LOCK_EX\|LOCK_NB\) += 0`,
 		root + `\.pin"`, `flock\(\d+, LOCK_EX\|LOCK_NB\) += 0`,
 		`openat\(\d+, "` + film + `"`,
@@ -862,8 +863,8 @@ func TestTheOrderOfSystemCalls(t *testing.T) {
 	}
 }
 
-// A full disk has no room for the new name, and mergerfs can say that it renamed and have the old name
-// still. Then the entry goes piece by piece, under the lock and with the marker first.
+// A full disk has no room for the new name, and mergerfs can report a rename and keep the old name. Then
+// the entry is deleted in place, under the lock and with the marker first.
 func TestWhatCannotBeRenamedIsDeletedUnderTheLock(t *testing.T) {
 	needsTool(t, "strace", "-o", "/dev/null", "true")
 	for _, outcome := range []string{"error=ENOSPC", "error=EDQUOT", "error=EXDEV", "retval=0"} {
@@ -1007,7 +1008,7 @@ func TestALockOnAnUnlinkedFileIsNotTakenForTheLock(t *testing.T) {
 		}
 		waiting <- held
 	}()
-	// It has the file open, and waits for it.
+	// The other process has the file open, and waits for the lock.
 	eventually(t, "it waits", func() bool { return countOpen(pin) > 1 })
 	must(t, os.Remove(pin))
 	must(t, syscall.Flock(int(file.Fd()), syscall.LOCK_UN))
@@ -1066,7 +1067,7 @@ func TestWhatSomethingIsMountedUnderIsNotRemoved(t *testing.T) {
 		c := newCache(t)
 		write(t, c, film)
 		must(t, os.MkdirAll(c.path(film, where), 0o755))
-		// Through another mount of the same file system, where the path does not look like ours.
+		// Through another mount of the same file system, where the path is different.
 		elsewhere := filepath.Join(t.TempDir(), "with space")
 		must(t, os.Mkdir(elsewhere, 0o755))
 		needsTool(t, "mount", "--bind", c.root, elsewhere)
@@ -1142,8 +1143,8 @@ func TestATouchOfWhatIsNotThereIsNoHit(t *testing.T) {
 
 // ---- Maintenance
 
-// fake is a program in the place of hls-cache: it writes its arguments beside itself, says what it is
-// told to and ends as it is told to.
+// fake is a program in the place of hls-cache: it writes its arguments to a file, and prints and exits as
+// given.
 func fake(t *testing.T, stdout, stderr string, status int) (arguments string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -1250,7 +1251,7 @@ func TestTheStampDecidesWhatGoes(t *testing.T) {
 			t.Fatalf("the stamp is %q, want %q", text, want)
 		}
 	}
-	reconcile("a|b", 0) // none: nothing speaks against what is there
+	reconcile("a|b", 0) // no stamp: nothing shows that an entry is outdated
 	reconcile("a|b", 0)
 	expectNames(t, c, film, "foreign", hlsEncodeStamp)
 	seal(t, c, other)
@@ -1259,7 +1260,7 @@ func TestTheStampDecidesWhatGoes(t *testing.T) {
 	seal(t, c, film)
 	reconcile("", 1)
 	seal(t, c, film)
-	reconcile("a|c", 1) // no settings are settings too
+	reconcile("a|c", 1) // no settings differ from some settings
 }
 
 func TestReconcilingSparesWhatIsInUse(t *testing.T) {
@@ -1302,8 +1303,8 @@ func TestAStampThatCannotBeUnderstoodIsNone(t *testing.T) {
 
 // ---- All at once
 
-// Sessions of one process in the callers' order, against removers on descriptors of their own, which
-// are as good as another process's. For go test -race, too.
+// Sessions of one process in the callers' order, against removers on descriptors of their own, which lock
+// like another process. Also for go test -race.
 func TestManySessionsAndARemover(t *testing.T) {
 	c := newCache(t)
 	keys := []string{film, other, "1111111111111111"}
@@ -1334,7 +1335,7 @@ func TestManySessionsAndARemover(t *testing.T) {
 			for round := 0; round < 60; round++ {
 				key := keys[(n+round)%len(keys)]
 				if c.HasComplete(key) && !c.VerifyComplete(key, 3) {
-					t.Errorf("%s: damaged between two looks", key)
+					t.Errorf("%s: damaged between two checks", key)
 					_ = c.Invalidate(key)
 				}
 				if c.HasComplete(key) {
@@ -1360,7 +1361,7 @@ func TestManySessionsAndARemover(t *testing.T) {
 						_ = c.Invalidate(key)
 						continue
 					}
-					_ = c.MarkComplete(key) // a late Invalidate of another session forbids it
+					_ = c.MarkComplete(key) // fails after a late Invalidate of another session
 					c.ReleaseWriter(key)
 					c.Unpin(key)
 					mu.Lock()

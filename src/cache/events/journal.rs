@@ -36,7 +36,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Tries once more to log what could not be logged; the first error of it.
+    /// Tries once more to log the unlogged events; returns the first error.
     pub(crate) fn finish(mut self) -> Option<Error> {
         let unlogged = std::mem::take(&mut self.unlogged);
         let failed: Vec<Reason> =
@@ -89,7 +89,7 @@ pub(crate) fn rotate(root: &Root, large: u64, _maintenance: &Held) -> Result<(),
     })
 }
 
-#[allow(clippy::disallowed_methods, reason = "a log is no entry: renaming it takes nothing away")]
+#[allow(clippy::disallowed_methods, reason = "renaming the log removes no entry")]
 pub(super) fn try_rotate(root: &Root, large: u64) -> Result<(), Reason> {
     let stat = |name| match fd::stat(root.fd(), name) {
         Err(Errno::NOENT) => Ok(None),
@@ -113,7 +113,7 @@ fn open_to_append(root: &Root) -> rustix::io::Result<rustix::fd::OwnedFd> {
     let open = || retry_on_intr(|| rustix::fs::openat(root.fd(), EVENTS_LOG, flags, Mode::empty()));
     match open() {
         Err(Errno::NOENT) => match locks::create(root, EVENTS_LOG) {
-            // Opened again for its flags: the created descriptor does not append.
+            // Open it again, because the created descriptor does not append.
             Ok(_) | Err(Errno::EXIST) => open(),
             Err(error) => Err(error),
         },

@@ -53,14 +53,13 @@ impl EventKind {
 /// A line about an entry: `UNIX_SECONDS hit|miss KEY [BYTES]`, a daemon's, or
 /// `UNIX_SECONDS evict|orphan|invalidate KEY BYTES [AGE [REASON]]`, a remover's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "only what the names do not say")]
 pub struct Event {
-    /// When, in seconds since the epoch.
+    /// Seconds since the epoch.
     pub time: i64,
-    /// What.
     pub kind: EventKind,
-    /// To which entry.
     pub key: Key,
-    /// The entry's size, where the writer knew it.
+    /// The entry's size; `None` if the writer of the line did not know it.
     pub bytes: Option<u64>,
     /// Of a removal: whole seconds since the last use.
     pub age: Option<u64>,
@@ -69,7 +68,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of which no more is known.
+    /// An event without the optional fields.
     pub fn new(time: i64, kind: EventKind, key: Key) -> Self {
         Self { time, kind, key, bytes: None, age: None, cause: None }
     }
@@ -102,7 +101,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// A line that is no event.
+/// A line that is not an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidEvent;
 

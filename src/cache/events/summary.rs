@@ -1,4 +1,4 @@
-//! What the log says, added up.
+//! The totals of the event log.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -17,15 +17,14 @@ use crate::units::unix_seconds;
 
 /// Hits and misses over some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct HitRate {
-    /// Number of hits.
     pub hits: u64,
-    /// Number of misses.
     pub misses: u64,
 }
 
 impl HitRate {
-    /// Hits in percent of both, rounded half up; `None` without either.
+    /// Hits in percent of hits and misses, rounded half up; `None` if there are neither.
     pub fn percent(self) -> Option<u64> {
         let (hits, total) =
             (u128::from(self.hits), u128::from(self.hits) + u128::from(self.misses));
@@ -36,34 +35,34 @@ impl HitRate {
 
 /// Removals of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "only what the names do not say")]
 pub struct Removals {
-    /// How many.
     pub count: u64,
-    /// Their bytes, where the log has them.
+    /// Sum of the sizes that the log gives.
     pub bytes: u64,
 }
 
-/// What the log says.
+/// The totals of the event log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Hits and misses in all; `None` when the log has neither: unknown, not zero.
+    /// Of the whole log; `None` if it has neither hits nor misses: unknown, not zero.
     pub all: Option<HitRate>,
-    /// The same of the last 24 hours; `None` when `all` is.
+    /// Of the last 24 hours; `None` if `all` is.
     pub last_24h: Option<HitRate>,
     /// Lines that do not parse.
     pub skipped: u64,
     /// Removals, in the order of [`EventKind::REMOVALS`].
     pub removals: [Removals; 3],
-    /// When the newest removal was, in seconds since the epoch.
+    /// Time of the newest removal, in seconds since the epoch.
     pub last_removal: Option<i64>,
-    /// The last sweep that finished, by its place in the log: sweeps finish one after the other.
+    /// The last sweep in the log.
     pub last_sweep: Option<SweepEvent>,
 }
 
 impl Summary {
-    /// Reads the root's log and the one before it; a log that does not exist is an empty one.
+    /// Reads the root's log and the one before it; a missing log counts as empty.
     pub fn read(root: &Root, now: SystemTime) -> Result<Self, Error> {
-        // The present one is opened first: renamed in between, it is found twice and not missed.
+        // Open the present log first: if it is renamed in between, it is found twice instead of missed.
         let present = open_to_read(root, EVENTS_LOG)?;
         let old = open_to_read(root, OLD_EVENTS_LOG)?
             .filter(|old| !present.as_ref().is_some_and(|present| is_same_file(old, present)));
@@ -114,7 +113,7 @@ impl Tally {
     }
 
     pub(super) fn add(&mut self, log: impl BufRead) -> io::Result<()> {
-        /// Half again the longest line that is written, a sweep's.
+        /// One and a half times the longest line written, a sweep's.
         const LONGEST_LINE: u64 = 512;
         let mut lines = Lines::new(log, LONGEST_LINE);
         while let Some(line) = lines.next_line()? {

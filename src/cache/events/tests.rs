@@ -32,9 +32,17 @@ fn hits_and_misses_in_all_and_of_the_last_day() {
 
 #[test]
 fn the_rate_rounds_half_up_and_is_unknown_without_lines() {
-    assert_eq!(HitRate { hits: 1, misses: 7 }.percent(), Some(13));
-    assert_eq!(HitRate { hits: 1, misses: 199 }.percent(), Some(1));
-    assert_eq!(HitRate { hits: u64::MAX, misses: u64::MAX }.percent(), Some(50));
+    for (hits, misses, percent) in [
+        (1, 1, 50),
+        (2, 1, 67),
+        (1, 2, 33),
+        (1, 7, 13),
+        (1, 199, 1),
+        (0, 3, 0),
+        (u64::MAX, u64::MAX, 50),
+    ] {
+        assert_eq!(HitRate { hits, misses }.percent(), Some(percent), "{hits}, {misses}");
+    }
     assert_eq!(HitRate::default().percent(), None);
     let only_removals = summary("1 evict 0123456789abcdef 10\n");
     assert_eq!((only_removals.all, only_removals.last_24h), (None, None));
@@ -43,15 +51,37 @@ fn the_rate_rounds_half_up_and_is_unknown_without_lines() {
 }
 
 #[test]
-fn what_does_not_parse_is_skipped_and_counted() {
+fn lines_that_do_not_parse_are_skipped_and_counted() {
     let key = "0123456789abcdef";
-    let endless = "x".repeat(100_000);
-    let log = format!(
-        "1 hit {key}\nhit\n1 hit nokey\n1 hug {key}\n1 hit {key} 5 6\n1 hit {key} -5\n{endless}\n\n1 hit {key}"
-    );
-    let summary = summary(&log);
-    assert_eq!(summary.all, Some(HitRate { hits: 2, misses: 0 }));
-    assert_eq!(summary.skipped, 7);
+    let bad = [
+        "",
+        "nonsense",
+        "17000",
+        "hit",
+        "1 hit",
+        "1 hit nokey",
+        "1 hit 61",
+        &format!("soon hit {key}"),
+        &format!("1 HIT {key}"),
+        &format!("1 hug {key}"),
+        &format!("1 hit {key} -5"),
+        &format!("1 hit {key} 5 6"),
+        &format!("1 miss {key} many"),
+        &format!("1 evict {key} 5 -6"),
+        &format!("1 evict {key} 5 6 boredom"),
+        &format!("1 evict {key} 5 6 over-budget now"),
+        "1 sweep",
+        "1 sweep max_size",
+        "1 sweep max_size=much",
+        "soon sweep max_size=5",
+        &"x".repeat(100_000),
+    ];
+    for line in bad {
+        let summary = summary(&format!("1 hit {key}\n{line}\n1 hit {key} 12345"));
+        assert_eq!(summary.all, Some(HitRate { hits: 2, misses: 0 }), "{line:.80}");
+        assert_eq!(summary.skipped, 1, "{line:.80}");
+    }
+    assert_eq!(summary(&(bad.join("\n") + "\n")).skipped, bad.len() as u64);
 }
 
 #[test]

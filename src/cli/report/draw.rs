@@ -4,11 +4,11 @@ use std::fmt;
 
 use super::terminal::{Colour, Terminal};
 
-/// Where the text of a column stands in it.
+/// Alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
     Left,
-    /// Numbers, so that the longer is the larger.
+    /// For numbers.
     Right,
 }
 
@@ -47,13 +47,13 @@ impl<const N: usize> Table<N> {
         self.rows.push(row);
     }
 
-    /// A line without anything.
+    /// Adds an empty line.
     pub fn gap(&mut self) {
         self.rows.push(std::array::from_fn(|_| Cell::default()));
     }
 
-    /// Fills the last column, which gets what the others leave of `width`, from what the rows are
-    /// about.
+    /// Fills the last column. `about` has one item per row; `cell` gets it with the columns that the others
+    /// leave of `width`.
     pub fn fill_last<T>(&mut self, width: usize, about: &[T], cell: impl Fn(&T, usize) -> Cell) {
         let before: usize = self.widths()[..N - 1].iter().map(|width| width + GAP).sum();
         let room = width.saturating_sub(before);
@@ -72,20 +72,20 @@ impl<const N: usize> Table<N> {
         let widths = self.widths();
         self.rows.iter().map(move |row| {
             let mut line = String::new();
-            // Spaces are held back until something follows them.
-            let mut owed = 0;
+            // Spaces, written only when text follows them.
+            let mut pending = 0;
             for ((cell, align), width) in row.iter().zip(self.aligns).zip(widths) {
                 let padding = width - cell.text.chars().count();
                 let (before, after) =
                     if align == Align::Right { (padding, 0) } else { (0, padding) };
                 if cell.text.is_empty() {
-                    owed += padding;
+                    pending += padding;
                 } else {
-                    line.extend(std::iter::repeat_n(' ', owed + before));
+                    line.extend(std::iter::repeat_n(' ', pending + before));
                     line += &terminal.paint(cell.colour, &cell.text);
-                    owed = after;
+                    pending = after;
                 }
-                owed += GAP;
+                pending += GAP;
             }
             line
         })
@@ -95,8 +95,8 @@ impl<const N: usize> Table<N> {
 /// Spaces between columns.
 const GAP: usize = 2;
 
-/// A bar as long to `width` as `value` is to `whole`: in eighths of a character, or in `#`. A nonzero value
-/// draws at least one cell.
+/// A bar that fills as much of `width` as `value` is of `whole`, in eighths of a character or in `#`. A
+/// nonzero value draws at least one cell.
 pub fn bar(value: u64, whole: u64, width: usize, utf8: bool) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let cell = if utf8 { EIGHTHS.len() } else { 1 };
@@ -108,15 +108,15 @@ pub fn bar(value: u64, whole: u64, width: usize, utf8: bool) -> String {
     full.repeat(length / cell) + EIGHTHS[length % cell]
 }
 
-/// A bar in a frame, whose end is seen too.
+/// A bar in a frame that shows its full width.
 pub fn gauge(value: u64, whole: u64, width: usize, utf8: bool) -> String {
     let bar = bar(value, whole, width, utf8);
     let rest = width.saturating_sub(bar.chars().count());
     if utf8 { bar + &"░".repeat(rest) } else { format!("[{bar}{}]", ".".repeat(rest)) }
 }
 
-/// As many of `names` as fit `width` columns, and how many more there are; all of them without one.
-/// Names that cannot fit are not written, however many there are.
+/// As many of `names` as fit `width` columns (`None`: all), and the number of the others. Does not format
+/// names that cannot fit.
 pub fn list_some<T: fmt::Display>(
     names: impl ExactSizeIterator<Item = T>,
     width: Option<usize>,
@@ -133,7 +133,7 @@ pub fn list_some<T: fmt::Display>(
         columns += name.chars().count();
         list += &name;
         let rest = count - index - 1;
-        // One at least: a list that names nobody says nothing.
+        // List at least one name.
         if index == 0 || columns + and_more(rest).len() <= width {
             (end, left_out) = (list.len(), rest);
         }
@@ -145,9 +145,9 @@ pub fn list_some<T: fmt::Display>(
     list + &and_more(left_out)
 }
 
-/// As many of `names` as fit a line of a journal, and how many more there are.
+/// As many of `names` as fit a line of a journal, and the number of the others.
 pub fn name_some<T: fmt::Display>(names: impl ExactSizeIterator<Item = T>) -> String {
-    /// Columns: what a terminal leaves beside the time, the host and the words about it.
+    /// Columns that a terminal leaves beside the time, the host and the rest of the sentence.
     const ROOM: usize = 80;
     list_some(names, Some(ROOM))
 }
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_do_not_fit_are_not_written() {
+    fn names_that_do_not_fit_are_not_formatted() {
         let written = cell::Cell::new(0);
         let names = (0..50_000).inspect(|_| written.set(written.get() + 1));
         assert_eq!(list_some(names, Some(24)), "0, 1, 2 and 49997 more");

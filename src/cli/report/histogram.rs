@@ -13,7 +13,7 @@ use super::terminal::{Colour, Terminal};
 const HOUR: u64 = 60 * 60;
 const DAY: u64 = 24 * HOUR;
 
-/// Where one would set `--older-than`.
+/// Likely values of `--older-than`.
 const AGES: [(&str, u64); 8] = [
     ("< 1h", HOUR),
     ("< 6h", 6 * HOUR),
@@ -66,7 +66,7 @@ impl Histogram {
     }
 }
 
-/// `limits` ascend; what reaches the last is in a bucket of its own.
+/// `limits` ascend; the last bucket, `beyond`, counts entries that reach the last limit.
 fn count(
     entries: &[Entry],
     limits: &[(&'static str, u64)],

@@ -12,13 +12,13 @@ use hls_cache::progress::{Progress, Task};
 use super::progress::Bar;
 use super::{Screen, outcome, verification};
 
-/// The lines, between which the bar of a task may be on the screen.
+/// Prints the lines, with the bar of a task between them.
 pub struct Live<'a> {
     bar: Bar,
-    /// `None` where nothing is to be printed before the end.
+    /// `None` if nothing is printed before the end.
     screen: Option<Screen<'a>>,
-    /// Why the first line that could not be printed could not. None is tried after it, and the run goes
-    /// on: what it was asked for does not depend on who reads along.
+    /// The first failure to print. No more lines are printed after it, but the run continues: its work does
+    /// not depend on a reader.
     failure: OnceLock<io::Error>,
 }
 
@@ -27,8 +27,8 @@ impl<'a> Live<'a> {
         Self { bar, screen, failure: OnceLock::new() }
     }
 
-    /// Whether all lines were printed; that a reader has closed standard output is no error.
-    pub fn said(self) -> io::Result<()> {
+    /// Fails if a line could not be printed; a closed pipe is not an error.
+    pub fn into_result(self) -> io::Result<()> {
         match self.failure.into_inner() {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
             _ => Ok(()),

@@ -1,7 +1,7 @@
 //! Results as text, JSON and metrics: the only code that prints, and every word that a person reads.
 //!
-//! Here: facts of the library turned into sentences, tables, colours, JSON and Prometheus lines, and the names of
-//! options where a sentence needs them. Not here: a decision, or a look at the cache.
+//! Here: facts of the library turned into sentences, tables, colours, JSON and Prometheus lines, and the
+//! names of options where a sentence needs them. Not here: decisions, and reading the cache.
 #![allow(clippy::print_stderr, reason = "this is where diagnostics are printed")]
 
 mod account;
@@ -32,41 +32,37 @@ use self::terminal::Terminal;
 
 /// A result that can be shown.
 pub trait Report {
-    /// What the user should know.
+    /// The warnings, without `warning: `.
     fn warnings(&self) -> Vec<String>;
     /// What could not be read, locked or removed in the cache at `root`.
     fn errors(&self, root: &Path) -> Vec<ErrorLine>;
     /// Whether a run without errors still ends with 3.
     fn has_finding(&self) -> bool;
-    /// What makes a run end with 3, in a line, where only the report for people says it: for those who
-    /// asked for none, and would learn no more than a number.
+    /// The reason for exit status 3, in one line, to print with `--quiet`; `None` if a warning gives it.
     fn finding(&self) -> Option<String>;
-    /// The command's own fields of the JSON object; `verbose` lists what nothing happened to, too.
+    /// The command's own fields of the JSON object; `verbose` also lists the entries that the plan kept.
     fn json(&self, verbose: bool) -> impl Serialize;
-    /// For people, what was not said [`live`].
+    /// Prints the report for people, except for the lines printed [`live`].
     fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()>;
 }
 
-/// What a report for people is about, and who reads it.
+/// The settings of a report for people.
 pub struct Screen<'a> {
-    /// The cache.
     pub root: &'a Path,
-    /// Whether to show what nothing happened to, too.
+    /// Whether to list also the entries that the plan kept.
     pub verbose: bool,
-    /// What may be drawn.
     pub terminal: Terminal,
 }
 
-/// What could not be done, as a run shows it.
+/// An error as a run shows it.
 pub struct ErrorLine {
-    /// What it is about.
     pub path: PathBuf,
-    /// What was tried, and why it failed.
+    /// The failed operation and the reason.
     pub message: String,
 }
 
 impl ErrorLine {
-    /// Of what stopped a command.
+    /// The line for an error that stopped a command.
     pub fn of(stopped: &anyhow::Error) -> Self {
         let refused = stopped.downcast_ref().and_then(|refused| match refused {
             Refused::Unreadable(error) => Some(error),
@@ -91,29 +87,29 @@ impl fmt::Display for ErrorLine {
     }
 }
 
-/// Says on standard error, which may be closed, what failed.
+/// Prints an error on standard error, which may be closed.
 pub fn report_error(error: &impl fmt::Display) {
     report_line("error", error);
 }
 
-/// Says on standard error, which may be closed, what the user should know.
+/// Prints a warning on standard error, which may be closed.
 pub fn report_warning(warning: &impl fmt::Display) {
     report_line("warning", warning);
 }
 
-/// On one line, whatever it quotes.
+/// Prints one line, whatever names the message quotes.
 fn report_line(kind: &str, what: &impl fmt::Display) {
     let what = what.to_string();
     let _ = writeln!(io::stderr(), "{kind}: {}", Escaped::new(&what));
 }
 
-/// Prints the help, or the version, that was asked for.
+/// Prints the requested help or version.
 pub fn print_help(help: &clap::Error) -> io::Result<()> {
     quietly_closed(help.print().and_then(|()| io::stdout().flush()))
 }
 
-/// Prints what clap calls a mistake. It quotes arguments as they are, and `ls | xargs hls-cache verify`
-/// hands over whatever names there are.
+/// Prints clap's usage error. clap quotes arguments verbatim, and `ls | xargs hls-cache verify` passes
+/// names that may be hostile.
 pub fn print_usage_error(error: &clap::Error) {
     let is_hostile = |arg: OsString| *Escaped::new(&arg).to_string() != *arg;
     if std::env::args_os().any(is_hostile) {
@@ -125,7 +121,7 @@ pub fn print_usage_error(error: &clap::Error) {
     }
 }
 
-/// Prints to standard output. That a reader has closed it is no error: the work is done.
+/// Prints to standard output. A closed pipe is not an error: the work is done.
 pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     quietly_closed(write(&mut out).and_then(|()| out.flush()))
@@ -138,7 +134,7 @@ fn quietly_closed(written: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// A time span in its two largest units, as in `3d 4h`; exact spans are JSON's business.
+/// A time span in its two largest units, as in `3d 4h`; JSON has exact spans.
 pub fn human_span(span: Duration) -> String {
     let seconds = span.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -162,7 +158,7 @@ pub fn exact_span(span: Duration) -> String {
     if text.is_empty() { "0s".into() } else { text }
 }
 
-/// For whom a run waits, and how long.
+/// The line about the maintainers that a run waits for.
 fn waiting(holders: &[Holder], patience: Duration) -> String {
     let patience = humantime::format_duration(patience);
     match name_all(holders) {
@@ -173,7 +169,7 @@ fn waiting(holders: &[Holder], patience: Duration) -> String {
     }
 }
 
-/// Why a run did not begin: another maintainer is at work.
+/// The error of a run that did not start because another maintainer is at work.
 pub fn busy(holders: &[Holder], waited: Duration) -> String {
     let whom = name_all(holders).map(|names| format!(": {names}")).unwrap_or_default();
     if waited.is_zero() {

@@ -1,4 +1,4 @@
-//! What `sweep`, `gc-orphans` and `invalidate` did or would do: one report for the three.
+//! The report of `sweep`, `gc-orphans` and `invalidate`.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -30,7 +30,7 @@ impl Report for Outcome {
     }
 
     fn finding(&self) -> Option<String> {
-        // Limits that are not met are warned of.
+        // Warnings report limits that are not met.
         let left: Vec<Key> = self.left_in_use().map(|decision| decision.key).collect();
         let (count, names) = (left.len() as u64, left.iter());
         (count > 0)
@@ -46,7 +46,7 @@ impl Report for Outcome {
     }
 }
 
-/// The line of an entry, of those that have one.
+/// The line of an entry; `None` if the report does not list it.
 pub fn line(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Option<String> {
     let is_shown = match account::action(outcome, &decision.fate) {
         // Reported as an error.
@@ -57,12 +57,12 @@ pub fn line(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Opti
     is_shown.then(|| sentence(outcome, decision, screen))
 }
 
-/// Whether the user asked for it to go, and it stays.
+/// Whether the user asked to remove the entry, and it was kept.
 fn is_left(outcome: &Outcome, decision: &Decision) -> bool {
     outcome.kind == Kind::Invalidate && matches!(decision.fate, Fate::Kept(_))
 }
 
-/// What became of an entry, on one line that says all by itself, as a journal needs:
+/// The result for an entry, on one line that is complete by itself, as a journal needs:
 /// `removed 9cd7e7a0505d91ac     1.5 GiB  used 3d 4h ago  --max-size 1 TiB`.
 fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> String {
     let (removed, kept, verb_width) =
@@ -77,7 +77,7 @@ fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Stri
     line += &format!(" {}", decision.key);
     if let Some(entry) = &decision.entry {
         let ago = human_span(age(outcome.now, entry.last_used));
-        // What goes for the disk's sake is as large as what it occupies there.
+        // For --min-free, the space on disk counts.
         let bytes = match decision.fate {
             Fate::Removed(Cause::MinFree) => entry.allocated_bytes,
             _ => entry.bytes,
@@ -87,7 +87,7 @@ fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Stri
     line + "  " + &account::of_decision(outcome, decision)
 }
 
-/// The last line: what went, what is left, of what budget, and what of it cannot go.
+/// The last line: what was removed and what is left, the budget, and the entries in use.
 fn summary(outcome: &Outcome) -> String {
     let (freed, left, deleted) = if outcome.dry_run {
         ("would free", "would leave", "would delete")

@@ -9,13 +9,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{terminal::Terminal, waiting};
 
-/// A bar on standard error, if somebody watches it and has not asked for quiet. A step costs an atomic
-/// addition and a look at the clock; the bar is cleared when the task is over.
+/// A bar on standard error, if that is a terminal and `--quiet` is not given. A step costs an atomic
+/// addition and reading the clock; the bar is cleared when the task is over.
 pub struct Bar {
     drawn: ProgressBar,
     is_shown: bool,
-    /// Whether what is said once, on a line of its own, is shown: any terminal can.
-    is_heard: bool,
+    /// Whether to print single lines, which any terminal can show.
+    prints_lines: bool,
 }
 
 impl Bar {
@@ -29,18 +29,18 @@ impl Bar {
         Self {
             drawn: ProgressBar::hidden().with_style(style),
             is_shown: terminal.moves && !quiet,
-            is_heard: terminal.is_watched && !quiet,
+            prints_lines: terminal.is_watched && !quiet,
         }
     }
 
-    /// Takes the bar from the screen while something else is printed.
+    /// Hides the bar while `print` runs.
     pub fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
         self.drawn.suspend(print)
     }
 
-    /// Says for whom a run waits, and how long.
+    /// Prints which maintainers a run waits for, and how long.
     pub fn waiting(&self, holders: &[Holder], patience: Duration) {
-        if self.is_heard {
+        if self.prints_lines {
             let _ = writeln!(io::stderr(), "{}", waiting(holders, patience));
         }
     }
@@ -57,7 +57,7 @@ impl Progress for Bar {
             Task::Verify => "verifying",
             Task::Delete => "deleting",
         });
-        // Hidden until it is complete, and drawn with the first step.
+        // Hidden until it is set up; the first step draws it.
         if self.is_shown {
             self.drawn.set_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
         }

@@ -13,8 +13,8 @@ use hls_cache::stats::Stats;
 use hls_cache::units::age;
 use hls_cache::{Error, Escaped, Operation};
 
-/// Prints the metrics. Every sample has the root as a label: two caches of one host, each with a file
-/// in the collector's directory, would otherwise be one metric with two values, which it refuses.
+/// Prints the metrics. Every sample has the root as a label: two caches of one host, each with a file in
+/// the collector's directory, would otherwise give one metric two values, which the collector refuses.
 pub fn write(
     out: &mut dyn Write,
     root: &Path,
@@ -105,7 +105,7 @@ pub fn write(
     )?;
     metrics.gauge(
         "scan_errors",
-        "Errors of this scan; no other metric counts what could not be read.",
+        "Errors of this scan; no other metric includes what could not be read.",
         Some(stats.errors.len()),
     )?;
     metrics.gauge(
@@ -126,12 +126,12 @@ struct Metrics<'a> {
 }
 
 impl Metrics<'_> {
-    /// A gauge, absent when it is not known.
+    /// A gauge, omitted if unknown.
     fn gauge(&mut self, name: &str, help: &str, value: Option<impl Display>) -> io::Result<()> {
         self.single(name, "gauge", help, value)
     }
 
-    /// A counter; that the event log was removed looks like any restart of one.
+    /// A counter, omitted if unknown. Removing the event log looks like a restart.
     fn counter(&mut self, name: &str, help: &str, value: Option<u64>) -> io::Result<()> {
         self.single(name, "counter", help, value)
     }
@@ -169,19 +169,19 @@ impl Metrics<'_> {
     }
 }
 
-/// The format's own escapes; a line break is none here, [`Escaped`] leaves no control characters.
+/// The format's escapes, except for line breaks, which [`Escaped`] has replaced.
 fn label_value(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-/// Replaces `file` by the metrics: written beside it and renamed, so that a reader sees the old or the
-/// new ones, and a failure leaves the old. A symlink of that name is replaced, never followed.
+/// Writes the metrics to `file` atomically: a reader sees the old or the new ones, and a failure leaves the
+/// old. Replaces a symlink of that name, never follows it.
 pub fn replace(file: &Path, metrics: &[u8]) -> Result<(), Error> {
     try_replace(file, metrics).map_err(|reason| Error::new(Operation::WriteMetrics, file, reason))
 }
 
 fn try_replace(file: &Path, metrics: &[u8]) -> io::Result<()> {
-    if let Some(what) = not_to_be_replaced(file) {
+    if let Some(what) = why_irreplaceable(file) {
         return Err(io::Error::other(what));
     }
     let directory = match file.parent() {
@@ -189,20 +189,20 @@ fn try_replace(file: &Path, metrics: &[u8]) -> io::Result<()> {
         Some(parent) => parent,
         None => return Err(io::ErrorKind::IsADirectory.into()),
     };
-    // No `.prom` at the end: the collector must not read it while it is half.
+    // No `.prom` at the end, so that the collector does not read an unfinished file.
     let mut beside =
         tempfile::Builder::new().prefix(".hls-cache.").suffix(".tmp").tempfile_in(directory)?;
     beside.write_all(metrics)?;
-    // Whatever the umask of root's cron: node_exporter is another user.
+    // Readable whatever the umask of root's cron: node_exporter runs as another user.
     beside.as_file().set_permissions(Permissions::from_mode(0o644))?;
-    // A disk that has no room says so now rather than after the rename.
+    // A full disk must fail here, not after the rename.
     beside.as_file().sync_all()?;
     beside.persist(file)?;
     Ok(())
 }
 
-/// Renaming onto `/dev/null` or `/dev/stdout` would take them from everybody else.
-fn not_to_be_replaced(file: &Path) -> Option<&'static str> {
+/// The reason not to replace `file`, if any: renaming onto `/dev/null` would destroy it for all processes.
+fn why_irreplaceable(file: &Path) -> Option<&'static str> {
     let special = |kind: fs::FileType| {
         kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket()
     };

@@ -1,4 +1,4 @@
-//! What is in the cache.
+//! The report of `stats`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -22,22 +22,18 @@ use super::terminal::Colour;
 use super::{ErrorLine, Report, Screen, account, human_span, json, notice};
 use crate::cli::args::Sort;
 
-/// The cache, and what of it is asked for.
+/// The figures, and the views of them that options request.
 pub struct StatsReport {
-    /// What is there.
     pub stats: Stats,
-    /// What ages are counted from.
     pub now: SystemTime,
-    /// The budget it is compared with.
+    /// The budget to compare with, in bytes.
     pub limit: Option<u64>,
-    /// Whether the entries are listed.
+    /// Whether to list the entries.
     pub list: bool,
-    /// The entries by age and size.
     pub histogram: Option<Histogram>,
 }
 
 impl StatsReport {
-    /// Puts the entries in order.
     pub fn sort(&mut self, order: Sort) {
         let entries = &mut self.stats.entries;
         match order {
@@ -69,7 +65,7 @@ impl Report for StatsReport {
         json::Stats::new(self)
     }
 
-    /// The summary comes last: after a long list it is what is still on the screen.
+    /// The summary comes last, so that it is on the screen after a long list.
     fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
         let terminal = screen.terminal;
         let is_empty = self.stats.entries.is_empty();
@@ -102,7 +98,7 @@ impl Report for StatsReport {
     }
 }
 
-/// How the entry is in use, for a column so wide; nothing is made up about who uses it.
+/// How the entry is in use, in at most `width` columns; names only processes that could be identified.
 fn describe_use(entry: &Entry, now: SystemTime, width: Option<usize>) -> String {
     let Some(protection) = Shield::default().protection(entry, now) else { return String::new() };
     let by_whom = |preposition: &str, users: &[Holder]| {
@@ -148,7 +144,7 @@ fn entry_table(entries: &[Entry], now: SystemTime, screen: &Screen<'_>) -> Table
 }
 
 impl StatsReport {
-    /// What is there, what can go, what cannot and why, and what is no entry.
+    /// Entries by state and by use, and names that are not entries.
     fn summary_table(&self, screen: &Screen<'_>) -> Table<4> {
         let stats = &self.stats;
         let mut table = Table::new([
@@ -208,7 +204,7 @@ impl StatsReport {
         table
     }
 
-    /// Those who take no locks cannot be seen.
+    /// A note on evictable entries that viewers without locks may be watching.
     fn perhaps_watched(&self) -> String {
         let (shield, now) = (Shield::default(), self.now);
         let unseen = self.stats.entries.iter().filter(|entry| {
@@ -220,7 +216,7 @@ impl StatsReport {
         }
     }
 
-    /// Who has pinned entries, or has files of them open.
+    /// The processes that use entries; `of` gives those of one entry.
     fn users<'a>(&'a self, width: Option<usize>, of: impl Fn(&'a Entry) -> &'a [Holder]) -> String {
         let users: BTreeSet<&Holder> = self.stats.entries.iter().flat_map(of).collect();
         if users.is_empty() {
@@ -238,7 +234,7 @@ impl StatsReport {
             facts.push(("", screen.terminal.paint(Colour::Bad, said)));
         }
         if let Some(Space { total, available, .. }) = stats.space {
-            /// In percent: a file system as full is slow, and soon full.
+            /// In percent. Above this a file system becomes slow, and is soon full.
             const FULL: u64 = 95;
             let used = total.saturating_sub(available);
             let share = share(screen, used, total, percent(used, total) > FULL);
@@ -261,7 +257,7 @@ impl StatsReport {
         facts
     }
 
-    /// What use of entries cannot be seen, if any cannot.
+    /// The kinds of use that this run cannot see, if any.
     fn blind_spots(&self) -> Option<String> {
         let reads = match self.stats.atime {
             Atime::Relatime | Atime::Strictatime => None,
@@ -313,7 +309,7 @@ impl StatsReport {
     }
 }
 
-/// A bar and what it means.
+/// A bar with its percentage.
 fn share(screen: &Screen<'_>, used: u64, whole: u64, is_bad: bool) -> String {
     let colour = if is_bad { Colour::Bad } else { Colour::Plain };
     let bar = gauge(used, whole, GAUGE, screen.terminal.utf8);
@@ -321,7 +317,7 @@ fn share(screen: &Screen<'_>, used: u64, whole: u64, is_bad: bool) -> String {
     format!("{bar}  {percent:>3}% of {}", human_size(whole))
 }
 
-/// Where the notes of the summary begin, at the widest; more is cut from a list of holders.
+/// The column where the notes of the widest summary begin; a list of holders gets the rest of the line.
 const NOTE_COLUMN: usize = 40;
 
 /// Columns of a bar in the summary: with its numbers it fits 80.
@@ -334,7 +330,7 @@ fn tally(name: &str, colour: Colour, totals: Totals, note: impl Into<String>) ->
     row
 }
 
-/// Nothing has no note, and no colour that catches the eye.
+/// A count of 0 is dimmed and has no note.
 fn count(name: &str, colour: Colour, count: u64, note: impl Into<String>) -> [Cell; 4] {
     let (name_colour, colour, note) = match count {
         0 => (Colour::Dim, Colour::Dim, String::new()),
@@ -348,7 +344,7 @@ fn count(name: &str, colour: Colour, count: u64, note: impl Into<String>) -> [Ce
     ]
 }
 
-/// Rounded down: what is not full is never 100%.
+/// Rounded down, so that only a full one is 100%.
 fn percent(part: u64, whole: u64) -> u64 {
     let percent = u128::from(part) * 100 / u128::from(whole.max(1));
     u64::try_from(percent).unwrap_or(u64::MAX)

@@ -1,23 +1,22 @@
-//! What the reader's terminal can show, found out once and handed to the renderers.
+//! What the reader's terminal can show, detected once and passed to the renderers.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 
-/// Of a pipe, a file, or a terminal that does not say.
+/// For a pipe, a file, or a terminal of unknown width.
 const USUAL_WIDTH: usize = 80;
 
-/// A stream and what may be written to it. The default is a pipe's.
+/// What may be written to a stream. The default is for a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terminal {
-    /// Columns.
+    /// In columns.
     pub width: usize,
-    /// Whether somebody is watching.
+    /// Whether the stream is a terminal.
     pub is_watched: bool,
-    /// Whether it can go back and write over what it shows.
+    /// Whether the cursor can move, to overwrite what is shown.
     pub moves: bool,
-    /// Whether colours may be used.
     pub colour: bool,
     /// Whether block characters may be used.
     pub utf8: bool,
@@ -30,7 +29,7 @@ impl Default for Terminal {
 }
 
 impl Terminal {
-    /// Looks at the stream and at the environment.
+    /// Examines the stream and the environment.
     pub fn of(stream: &(impl IsTerminal + AsFd)) -> Self {
         let columns = || Some(rustix::termios::tcgetwinsize(stream).ok()?.ws_col.into());
         let is_watched = stream.is_terminal();
@@ -42,16 +41,15 @@ impl Terminal {
         columns: Option<usize>,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Self {
-        /// Narrower, not even a key fits; wider, no terminal is, and what fills the line would fill
-        /// gigabytes.
-        const BELIEVED: RangeInclusive<usize> = 20..=500;
-        // To programs an empty variable is an unset one: POSIX says so of the locale, no-color.org of
-        // NO_COLOR.
+        /// Plausible widths. A key does not fit a narrower line; the bars of a mistakenly huge one would
+        /// fill gigabytes.
+        const PLAUSIBLE: RangeInclusive<usize> = 20..=500;
+        // An empty variable counts as unset, by POSIX for the locale and by no-color.org for NO_COLOR.
         let set = |name| variable(name).filter(|value| !value.is_empty());
         let text = |name| set(name).map(|value| value.to_string_lossy().into_owned());
         let given = text("COLUMNS").and_then(|columns| columns.parse().ok());
         let mut widths = [given, columns].into_iter().flatten();
-        let width = widths.find(|width| BELIEVED.contains(width)).unwrap_or(USUAL_WIDTH);
+        let width = widths.find(|width| PLAUSIBLE.contains(width)).unwrap_or(USUAL_WIDTH);
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(text).unwrap_or_default();
         let locale = locale.to_ascii_lowercase();
         let is_dumb = set("TERM").is_none_or(|term| term == "dumb");
@@ -65,7 +63,7 @@ impl Terminal {
         }
     }
 
-    /// The text in a colour, where colours may be used.
+    /// The text in a colour, if colours may be used.
     pub fn paint(self, colour: Colour, text: &str) -> String {
         match colour.code().filter(|_| self.colour && !text.is_empty()) {
             Some(code) => format!("\x1b[{code}m{text}\x1b[0m"),
@@ -74,26 +72,25 @@ impl Terminal {
     }
 }
 
-/// What a text says besides its words; no colour says what the words do not.
+/// Emphasis; a colour never says more than the words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colour {
-    /// Nothing.
     #[default]
     Plain,
     /// A heading.
     Bold,
-    /// Not what one looks for.
+    /// Secondary.
     Dim,
-    /// It can go, or went.
+    /// Evictable, or removed.
     Good,
-    /// It stays.
+    /// Kept.
     Caution,
-    /// Something is wrong.
+    /// Wrong.
     Bad,
 }
 
 impl Colour {
-    /// One of the sixteen colours of every terminal, which its owner chose to be legible.
+    /// One of the sixteen basic colours, which users configure to be legible.
     fn code(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,
@@ -117,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_a_terminals_that_did_not_refuse_them() {
+    fn colours_need_a_capable_terminal_and_no_refusal() {
         let on = |variables| terminal(Some(80), variables).colour;
         assert!(on(&[("TERM", "xterm")]));
         assert!(on(&[("TERM", "xterm"), ("NO_COLOR", "")]));
@@ -137,17 +134,19 @@ mod tests {
     }
 
     #[test]
-    fn the_width_is_what_was_asked_for_or_what_is_there() {
+    fn the_width_is_that_of_columns_or_of_the_terminal() {
         assert_eq!(terminal(Some(200), &[]).width, 200);
         assert_eq!(terminal(Some(200), &[("COLUMNS", "100")]).width, 100);
         assert_eq!(terminal(Some(0), &[]).width, 80);
         assert_eq!(terminal(None, &[]).width, 80);
-        assert_eq!(terminal(None, &[("COLUMNS", "wide")]).width, 80);
-        for believed in [20, 500] {
-            assert_eq!(terminal(Some(believed), &[]).width, believed);
-            assert_eq!(terminal(None, &[("COLUMNS", &believed.to_string())]).width, believed);
+        for text in ["wide", "-1"] {
+            assert_eq!(terminal(None, &[("COLUMNS", text)]).width, 80);
         }
-        for mistaken in [0, 3, 19, 501, usize::MAX] {
+        for plausible in [20, 500] {
+            assert_eq!(terminal(Some(plausible), &[]).width, plausible);
+            assert_eq!(terminal(None, &[("COLUMNS", &plausible.to_string())]).width, plausible);
+        }
+        for mistaken in [0, 1, 3, 19, 501, 65_535, 4_294_967_295, usize::MAX] {
             assert_eq!(terminal(Some(mistaken), &[]).width, 80);
             let columns = mistaken.to_string();
             assert_eq!(terminal(None, &[("COLUMNS", &columns)]).width, 80);

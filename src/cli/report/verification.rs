@@ -1,4 +1,4 @@
-//! What `verify` found.
+//! The report of `verify`.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -73,12 +73,12 @@ fn faults(verdict: &Verdict) -> &[Fault] {
     }
 }
 
-/// The line of an entry, of those that have one.
+/// The line of an entry; `None` if the report does not list it.
 pub fn line(verdict: &Verdict, screen: &Screen<'_>) -> Option<String> {
     (screen.verbose || verdict.health != Health::Healthy).then(|| sentence(verdict))
 }
 
-/// One line an entry: the faults that fit one, and how many more there are.
+/// One line: the first faults, and the number of the others.
 fn sentence(verdict: &Verdict) -> String {
     /// More would hide the next entry; `--json` has them all.
     const SHOWN: usize = 3;

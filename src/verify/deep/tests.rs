@@ -1,4 +1,4 @@
-//! A matrix of damages on the entry in `tests/fixtures`, and entries that ffmpeg makes on the spot.
+//! A table of damages to the entry in `tests/fixtures`, and entries that ffmpeg makes during the test.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -80,12 +80,14 @@ const SUB: &str = "subs/sub-0.vtt";
 type Change = (&'static str, fn(&mut Files));
 type Damage = (&'static str, fn(&mut Files), &'static [(FaultCode, &'static str)]);
 
-/// Exactly these faults: a second one would be a cascade.
+/// Exactly these faults: one damage must not be reported twice.
 const DAMAGES: &[Damage] = &[
     ("cut by 1 byte", |f| edit(f, SEG, |b| b.truncate(b.len() - 1)), &[(Truncated, SEG)]),
     ("cut by 7 bytes", |f| edit(f, SEG, |b| b.truncate(b.len() - 7)), &[(Truncated, SEG)]),
     ("cut in half", |f| edit(f, SEG, |b| b.truncate(b.len() / 2)), &[(Truncated, SEG)]),
     ("cut to 3 bytes", |f| edit(f, SEG, |b| b.truncate(3)), &[(Truncated, SEG)]),
+    ("cut inside the first header", |f| edit(f, SEG, |b| b.truncate(5)), &[(Truncated, SEG)]),
+    ("text without boxes", |f| edit(f, SEG, |b| b.fill(b'x')), &[(BadBox, SEG)]),
     ("cut inside moof", |f| edit(f, SEG, |b| b.truncate(300)), &[(Truncated, SEG)]),
     (
         "cut right before mdat",
@@ -240,6 +242,22 @@ const DAMAGES: &[Damage] = &[
         &[(TimelineOverlap, SEG)],
     ),
     (
+        "the first segment in the last one's place",
+        |f| {
+            let first = f[&segment(0)].clone();
+            f.insert(segment(4), first);
+        },
+        &[(TimelineOverlap, "video/seg-4.m4s")],
+    ),
+    (
+        "the first segment in this one's place",
+        |f| {
+            let first = f[&segment(0)].clone();
+            f.insert(SEG.into(), first);
+        },
+        &[(TimelineOverlap, SEG)],
+    ),
+    (
         "two segments in one file",
         |f| {
             let next = f[&segment(3)].clone();
@@ -289,6 +307,11 @@ const DAMAGES: &[Damage] = &[
     (
         "init without ftyp",
         |f| edit(f, INIT, |b| b[4..8].copy_from_slice(b"free")),
+        &[(BadBox, INIT)],
+    ),
+    (
+        "init of one empty box",
+        |f| edit(f, INIT, |b| *b = b"\0\0\0\x08free".to_vec()),
         &[(BadBox, INIT)],
     ),
     (
@@ -357,7 +380,7 @@ fn the_healthy_entry_is_not_accused() {
 }
 
 #[test]
-fn what_the_ordinary_check_reports_is_passed_over() {
+fn faults_that_the_ordinary_check_reports_are_not_repeated() {
     let silent: &[Change] = &[
         ("missing segment", |f| drop(f.remove(SEG))),
         ("empty segment", |f| edit(f, SEG, Vec::clear)),
@@ -420,8 +443,7 @@ fn a_misplaced_segment_names_each_track_and_its_seconds() {
     );
 }
 
-/// Says loudly that a test proves nothing without `tool`; where `HLS_CACHE_REQUIRE_ALL` is set, as in CI,
-/// it fails instead.
+/// Prints that a test was skipped for lack of `tool`; fails if `HLS_CACHE_REQUIRE_ALL` is set, as in CI.
 fn missing(tool: &str) -> bool {
     let found = Command::new(tool).arg("-version").stdout(Stdio::null()).status();
     if found.is_ok_and(|status| status.success()) {
@@ -454,8 +476,8 @@ fn encode(entry: &Path, rate: &str, audio: &str, seconds: u32, first_segment: u6
     assert!(status.success(), "{arguments}");
 }
 
-/// What ffmpeg's own demuxer and decoders have to say of init and segments in a row.
-fn complaints(files: &Files) -> String {
+/// The errors that ffmpeg's own demuxer and decoders print for the init and all segments.
+fn ffmpeg_errors(files: &Files) -> String {
     let whole = TempDir::new().unwrap();
     let mut bytes = files[INIT].clone();
     for number in (0..).take_while(|&number| files.contains_key(&segment(number))) {
@@ -481,7 +503,7 @@ fn healthy_runs_are_not_accused_at_any_frame_rate() {
             let entry = TempDir::new().unwrap();
             encode(entry.path(), rate, audio, 16, 0, "");
             assert_eq!(faults_in(entry.path(), u64::MAX), [], "{rate} {audio}");
-            assert_eq!(complaints(&load(entry.path())), "", "{rate} {audio}");
+            assert_eq!(ffmpeg_errors(&load(entry.path())), "", "{rate} {audio}");
             encode(entry.path(), rate, audio, 10, 4, RESUMED);
             assert_eq!(faults_in(entry.path(), u64::MAX), [], "resumed {rate} {audio}");
         }

@@ -1,4 +1,4 @@
-//! What `sweep`, `gc-orphans` and `invalidate` print.
+//! The JSON of `sweep`, `gc-orphans` and `invalidate`.
 
 use hls_cache::maintain::{Decision, Outcome};
 use serde::Serialize;
@@ -39,7 +39,7 @@ struct Sweep {
 }
 
 impl<'a> Removing<'a> {
-    /// `verbose` lists what nothing happened to, too.
+    /// `verbose` also lists the entries that the plan kept.
     pub fn new(outcome: &'a Outcome, verbose: bool) -> Self {
         let listed = outcome.decisions.iter().filter(|d| verbose || d.fate.is_turn());
         Self {
@@ -66,7 +66,7 @@ impl<'a> Removing<'a> {
 impl<'a> Decided<'a> {
     fn new(outcome: &Outcome, decision: &'a Decision) -> Self {
         let Decision { key, entry, fate, .. } = decision;
-        // What was found when it was its turn, then what was found before.
+        // First the use found under the lock, then the use found by the scan.
         let found = entry.as_ref().and_then(|entry| outcome.shield.protection(entry, outcome.now));
         let uses = [fate.protection(), found];
         Self {

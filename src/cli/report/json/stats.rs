@@ -1,4 +1,4 @@
-//! What `stats` prints.
+//! The JSON of `stats`.
 
 use std::borrow::Cow;
 use std::ffi::CString;
@@ -61,7 +61,7 @@ struct TotalsAndFiles {
 struct Foreign<'a> {
     count: usize,
     names: Vec<Cow<'a, str>>,
-    /// In the order of `names`; null for one that is UTF-8, and absent where all are.
+    /// In the order of `names`; null for a UTF-8 name, and absent if all are UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     names_hex: Option<Vec<Option<String>>>,
 }
@@ -152,7 +152,7 @@ impl<'a> Stats<'a> {
 
 impl<'a> Foreign<'a> {
     fn new(foreign: &'a [CString]) -> Self {
-        /// Enough to see what they are; a root that is no cache may have a million.
+        /// Enough to recognize them; a root that is not a cache may have a million.
         const NAMED: usize = 10;
         let named = || foreign.iter().take(NAMED).map(|name| name.to_bytes());
         let hex: Vec<Option<String>> = named().map(hex_unless_utf8).collect();

@@ -1,4 +1,4 @@
-//! What `verify` prints.
+//! The JSON of `verify`.
 
 use hls_cache::Fault;
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ pub struct Verified<'a> {
 #[derive(Serialize)]
 struct Judged<'a> {
     key: String,
-    /// Null: no media library is asked for it.
+    /// Always null: only a media library could tell the source of a key.
     source: (),
     status: &'static str,
     faults: Vec<Found<'a>>,
@@ -33,7 +33,7 @@ struct Judged<'a> {
 #[derive(Serialize)]
 struct Found<'a> {
     code: &'static str,
-    /// Made of numbers and the layout's words, so that it is always UTF-8.
+    /// Always UTF-8: it consists of the layout's names and numbers.
     file: Cow<'a, str>,
     detail: &'a str,
 }
