@@ -41,6 +41,8 @@ fn entry(number: u64) -> Entry {
         open_in: Vec::new(),
         last_read: None,
         has_writer_lockfile: true,
+        is_kept: false,
+        goes_first: false,
     }
 }
 

@@ -100,6 +100,7 @@ pub enum Operation {
     UseLockfile,
     Lock,
     ReadEventLog,
+    ReadLibrary,
     AppendEvent,
     RotateEventLog,
     /// Checking in advance whether names in a directory may be deleted.
@@ -136,6 +137,7 @@ impl fmt::Display for Operation {
             Self::UseLockfile => "cannot use the lockfile",
             Self::Lock => "cannot lock",
             Self::ReadEventLog => "cannot read the event log",
+            Self::ReadLibrary => "cannot read the media library",
             Self::AppendEvent => "cannot append to the event log",
             Self::RotateEventLog => "cannot start a new event log",
             Self::DeleteIn => "cannot delete in it",
@@ -177,6 +179,9 @@ pub enum Reason {
     /// Somebody put a symlink in the file's place.
     #[error("it is a symlink")]
     Symlink,
+    /// Nothing is in the directory, which is perhaps where a disk is not mounted.
+    #[error("it is empty; is its disk mounted?")]
+    EmptyDirectory,
     /// A regular file is required.
     #[error("it is not a regular file")]
     NotRegular,

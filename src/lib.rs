@@ -73,6 +73,9 @@ pub mod escape;
 pub mod key;
 #[doc(hidden)]
 pub mod layout;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod library;
 #[doc(hidden)]
 pub mod locks;
 #[doc(hidden)]

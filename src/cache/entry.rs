@@ -71,6 +71,10 @@ pub struct Entry {
     pub open_in: Vec<Holder>,
     /// Whether a daemon that follows the lock protocol made it: maintainers never create `.write`.
     pub has_writer_lockfile: bool,
+    /// The user keeps its source ([`Advice`](super::Advice)).
+    pub is_kept: bool,
+    /// It goes before entries that were used longer ago ([`Advice`](super::Advice)).
+    pub goes_first: bool,
 }
 
 /// A removed entry whose files are still being deleted, or whose remover died.
@@ -142,6 +146,8 @@ pub(crate) fn scan_entry(
         pin: PinState::Free,
         open_in: Vec::new(),
         has_writer_lockfile: false,
+        is_kept: false,
+        goes_first: false,
     }))
 }
 

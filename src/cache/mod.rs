@@ -18,4 +18,4 @@ pub(crate) use listing::Listing;
 pub use notice::CacheNotice;
 pub use totals::Totals;
 pub(crate) use view::mounted_error;
-pub use view::{CacheView, Unreadable};
+pub use view::{Advice, CacheView, Unreadable};

@@ -1,5 +1,6 @@
 //! The whole cache at one instant.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,6 +21,15 @@ use crate::sys::walk::Buffer;
 pub struct Unreadable {
     pub key: Key,
     pub error: Error,
+}
+
+/// What the caller knows of entries and the disk does not tell.
+#[derive(Clone, Debug, Default)]
+pub struct Advice {
+    /// Entries that must stay, because the user keeps their sources.
+    pub keep: HashSet<Key>,
+    /// Entries to evict before all others.
+    pub first: HashSet<Key>,
 }
 
 /// The cache at one instant.
@@ -106,6 +116,14 @@ impl CacheView {
     pub(crate) fn add_open(&mut self, open: &OpenFiles) {
         for entry in &mut self.entries {
             entry.open_in = open.users(entry.key).to_vec();
+        }
+    }
+
+    /// Adds what the caller knows.
+    pub(crate) fn add_advice(&mut self, advice: &Advice) {
+        for entry in &mut self.entries {
+            entry.is_kept = advice.keep.contains(&entry.key);
+            entry.goes_first = advice.first.contains(&entry.key);
         }
     }
 

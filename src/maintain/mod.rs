@@ -110,12 +110,17 @@ pub fn run(
     if let Policy::Sweep(sweep) = policy {
         outcome.limits = Some(sweep.limits(space.total));
     }
-    // Reading the open files of all processes is slow, so skip it if nothing would be removed.
+    // Reading the open files of all processes is slow, and a media library may be on a sleeping disk, so skip
+    // both if nothing would be removed.
     let mut open = None;
-    if !policy.shield().locks_only && Plan::new(&view, policy, order.now, space).has_candidate() {
-        let read = OpenFiles::read(root);
-        view.add_open(&read);
-        open = Some(read);
+    if Plan::new(&view, policy, order.now, space).has_candidate() {
+        let advice = observer.advise(&view.entries)?;
+        view.add_advice(&advice);
+        if !policy.shield().locks_only {
+            let read = OpenFiles::read(root);
+            view.add_open(&read);
+            open = Some(read);
+        }
     }
     let mut plan = Plan::new(&view, policy, order.now, space);
     let mut actor = Actor {

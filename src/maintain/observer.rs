@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::{Decision, Outcome, Verdict};
+use crate::cache::{Advice, Entry};
+use crate::error::Error;
 use crate::locks::Holder;
 use crate::progress::Progress;
 
@@ -10,6 +12,12 @@ use crate::progress::Progress;
 pub trait Observer: Progress {
     /// The run waits up to `patience` for another maintainer; `_holders` are its known processes.
     fn waiting(&self, _holders: &[Holder], _patience: Duration) {}
+
+    /// Called once, and only if there is something to remove, before the first removal: what the caller knows of
+    /// `_entries`. An error ends the run before anything is removed.
+    fn advise(&self, _entries: &[Entry]) -> Result<Advice, Error> {
+        Ok(Advice::default())
+    }
 
     /// Called once for each decision: right after the entry was removed or kept, and at the end for entries
     /// that were no candidates. `so_far` has the request but not yet the totals.

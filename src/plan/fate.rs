@@ -18,6 +18,8 @@ pub enum Protection {
     Writing,
     /// Read lately, after it was written.
     Read,
+    /// The user keeps its source.
+    KeepSource,
     /// Used more recently than `keep_recent`.
     Recent,
     /// Not as it was when it was planned.
@@ -26,13 +28,14 @@ pub enum Protection {
 
 impl Protection {
     /// All of them, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Error,
         Self::Mounted,
         Self::Pinned,
         Self::Open,
         Self::Writing,
         Self::Read,
+        Self::KeepSource,
         Self::Recent,
         Self::Changed,
     ];
@@ -46,6 +49,7 @@ impl Protection {
             Self::Open => "open",
             Self::Writing => "writing",
             Self::Read => "read",
+            Self::KeepSource => "keep-source",
             Self::Recent => "recent",
             Self::Changed => "changed",
         }

@@ -14,6 +14,7 @@ mod limits;
 mod policy;
 #[cfg(test)]
 mod tests;
+mod unnamed;
 
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +25,8 @@ pub use fate::{Fate, Protection};
 pub use free_space::{EndedEarly, Shortage};
 pub use limits::{MIN_BUDGET, Sweep, Unmet};
 pub use policy::{A_FILM, Forced, MIN_AGE, Policy, Shield, Which, is_hopeless, is_perhaps_watched};
+
+pub use unnamed::{TooFewNamed, UNUSED_FOR, unnamed_first};
 
 use crate::cache::{CacheView, Entry};
 use crate::root::Space;
@@ -312,6 +315,9 @@ fn order(entries: &[Entry], policy: &Policy) -> Vec<usize> {
         return order;
     }
     let mut order: Vec<usize> = (0..entries.len()).collect();
-    order.sort_unstable_by_key(|&index| (entries[index].last_used, entries[index].key));
+    order.sort_unstable_by_key(|&index| {
+        let entry = &entries[index];
+        (!entry.goes_first, entry.last_used, entry.key)
+    });
     order
 }

@@ -123,6 +123,9 @@ impl Shield {
         if self.is_read(entry, now) {
             return Some(Protection::Read);
         }
+        if entry.is_kept {
+            return Some(Protection::KeepSource);
+        }
         (age(now, entry.last_used) < self.keep_recent).then_some(Protection::Recent)
     }
 

@@ -34,6 +34,8 @@ fn entry(number: usize, bytes: u64, age: Duration) -> Entry {
         open_in: Vec::new(),
         last_read: None,
         has_writer_lockfile: true,
+        is_kept: false,
+        goes_first: false,
     }
 }
 

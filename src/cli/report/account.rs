@@ -47,6 +47,7 @@ pub fn of_protection(protection: Protection) -> &'static str {
         Protection::Open => "open",
         Protection::Writing => "being encoded",
         Protection::Read => "read lately",
+        Protection::KeepSource => "kept by --keep-source",
         Protection::Recent => "used recently",
         Protection::Changed => "changed during the run",
     }
