@@ -99,6 +99,7 @@ pub enum Operation {
     CreateLockfile,
     UseLockfile,
     Lock,
+    ReadEncodeStamp,
     ReadEventLog,
     AppendEvent,
     RotateEventLog,
@@ -135,6 +136,7 @@ impl fmt::Display for Operation {
             Self::CreateLockfile => "cannot create the lockfile",
             Self::UseLockfile => "cannot use the lockfile",
             Self::Lock => "cannot lock",
+            Self::ReadEncodeStamp => "cannot read the encoder settings",
             Self::ReadEventLog => "cannot read the event log",
             Self::AppendEvent => "cannot append to the event log",
             Self::RotateEventLog => "cannot start a new event log",
@@ -187,6 +189,23 @@ pub enum Reason {
     /// Only a regular file without hard links will do.
     #[error("it is not a regular file with one name")]
     NotRegularWithOneName,
+    /// No file of this purpose is that large.
+    #[error("it is larger than {limit} bytes")]
+    TooLarge {
+        /// In bytes.
+        limit: u64,
+    },
+    /// The file should be JSON in UTF-8.
+    #[error("it is not JSON (line {line}, column {column})")]
+    NotJson {
+        /// Where, from 1.
+        line: usize,
+        /// In bytes, from 1; 0 in a line without any.
+        column: usize,
+    },
+    /// The encoder settings are the string `fingerprint` of a JSON object.
+    #[error("it has no string named fingerprint")]
+    NoFingerprint,
     /// Something is mounted on or under the entry.
     #[error("something is mounted on or under it")]
     Mounted,
