@@ -99,6 +99,7 @@ pub enum Operation {
     CreateLockfile,
     UseLockfile,
     Lock,
+    ReadEncodeStamp,
     ReadEventLog,
     ReadLibrary,
     AppendEvent,
@@ -136,6 +137,7 @@ impl fmt::Display for Operation {
             Self::CreateLockfile => "cannot create the lockfile",
             Self::UseLockfile => "cannot use the lockfile",
             Self::Lock => "cannot lock",
+            Self::ReadEncodeStamp => "cannot read the encoder settings",
             Self::ReadEventLog => "cannot read the event log",
             Self::ReadLibrary => "cannot read the media library",
             Self::AppendEvent => "cannot append to the event log",
@@ -188,6 +190,23 @@ pub enum Reason {
     /// A regular file with a single name (no hard links) is required.
     #[error("it is not a regular file with one name")]
     NotRegularWithOneName,
+    /// No file of this purpose is that large.
+    #[error("it is larger than {limit} bytes")]
+    TooLarge {
+        /// In bytes.
+        limit: u64,
+    },
+    /// The file should be JSON in UTF-8.
+    #[error("it is not JSON (line {line}, column {column})")]
+    NotJson {
+        /// Where, from 1.
+        line: usize,
+        /// In bytes, from 1; 0 in a line without any.
+        column: usize,
+    },
+    /// The encoder settings are the string `fingerprint` of a JSON object.
+    #[error("it has no string named fingerprint")]
+    NoFingerprint,
     /// Something is mounted on or under the entry.
     #[error("something is mounted on or under it")]
     Mounted,

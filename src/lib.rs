@@ -87,6 +87,9 @@ pub mod progress;
 mod removal;
 #[doc(hidden)]
 pub mod root;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod stamp;
 #[doc(hidden)]
 pub mod stats;
 mod sys;

@@ -72,6 +72,13 @@ impl Listing {
     }
 }
 
+/// The keys of all entries in the root, those that cannot be read included.
+pub fn entry_keys(root: &Root) -> Result<Vec<Key>, Error> {
+    let Listing { mut entries, mounted, .. } = Listing::read(root)?;
+    entries.extend(mounted);
+    Ok(entries)
+}
+
 struct Names {
     listing: Listing,
     mounted: HashSet<OsString>,

@@ -15,6 +15,7 @@ pub use entry::{Entry, PinState, State, Trash};
 pub(crate) use entry::{StatEntry, identity, scan_entry, stat_entry};
 pub use limits::{Cause, Limit, Limits, Unit};
 pub(crate) use listing::Listing;
+pub use listing::entry_keys;
 pub use notice::CacheNotice;
 pub use totals::Totals;
 pub(crate) use view::mounted_error;

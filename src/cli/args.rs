@@ -10,6 +10,7 @@ use hls_cache::Key;
 use hls_cache::maintain::Subset;
 use hls_cache::units::{Percent, Size, TimeSpan};
 
+use super::library::LibraryArgs;
 use super::limits::LimitArgs;
 
 /// Keeps the whole help on the smallest terminal, 24 lines of 80 columns.
@@ -151,6 +152,8 @@ pub struct VerifyArgs {
     /// With --fix, protect entries by locks only, not by open files or recent reads
     #[arg(long, requires = "fix")]
     pub locks_only: bool,
+    #[command(flatten)]
+    pub names: LibraryArgs,
 }
 
 /// `I/N`, or `today/N` for a timer: another part every day.
@@ -204,8 +207,16 @@ pub struct SweepArgs {
     /// Treat partial entries written to within DUR as still being encoded [default: 10m]
     #[arg(long, value_name = "DUR")]
     pub min_age: Option<TimeSpan>,
+    /// Never evict entries of the source PATH, nor of any file below it (repeatable)
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub keep_source: Vec<OsString>,
+    /// Evict sealed entries first that no library file names and that were unused for 7d
+    #[arg(long)]
+    pub prefer_unnamed: bool,
     #[command(flatten)]
     pub maintenance: MaintenanceArgs,
+    #[command(flatten)]
+    pub names: LibraryArgs,
 }
 
 #[derive(Args, Debug)]
@@ -261,18 +272,23 @@ pub struct GcOrphansArgs {
     pub min_age: Option<TimeSpan>,
     #[command(flatten)]
     pub maintenance: MaintenanceArgs,
+    #[command(flatten)]
+    pub names: LibraryArgs,
 }
 
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("which").required(true).args(["key", "stdin", "all"]))]
+#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["key", "stdin", "all", "source"]))]
 pub struct InvalidateArgs {
     /// Keys of the entries to remove
     pub key: Vec<Key>,
+    /// Remove every quality and track of the source PATH, or of any file below it (repeatable)
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub source: Vec<OsString>,
     /// Read keys from standard input, one per line
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["key", "all"])]
     pub stdin: bool,
     /// Remove all entries that are not in use
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["key", "source"])]
     pub all: bool,
     /// Remove pinned entries too (with --all, still not those being encoded)
     #[arg(long)]
@@ -280,6 +296,8 @@ pub struct InvalidateArgs {
     /// Show which entries would be removed, and remove none
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub names: LibraryArgs,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use hls_cache::units::TimeSpan;
 use super::{Context, maintain};
 use crate::cli::args::GcOrphansArgs;
 use crate::cli::exit::Exit;
+use crate::cli::library::Librarian;
 
 pub fn run(context: &Context<'_>, args: &GcOrphansArgs) -> anyhow::Result<Exit> {
     let policy = Policy::Orphans {
@@ -18,5 +19,7 @@ pub fn run(context: &Context<'_>, args: &GcOrphansArgs) -> anyhow::Result<Exit> 
         wait: args.maintenance.wait.map_or_else(Default::default, |TimeSpan(wait)| wait),
         ages_given: args.min_age.is_some(),
     };
-    maintain(context, &policy, options, Vec::new())
+    let root = context.open_root()?;
+    let librarian = Librarian::new(&root, &args.names, [], context.now)?;
+    maintain(context, &root, &librarian, &policy, options, Vec::new())
 }

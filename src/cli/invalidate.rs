@@ -2,25 +2,38 @@
 
 use std::io;
 
-use hls_cache::maintain::Options;
+use hls_cache::maintain::{Notice, Options};
 use hls_cache::plan::{Policy, Which};
 use hls_cache::{Error, Key, Operation};
 
 use super::{Context, maintain};
 use crate::cli::args::InvalidateArgs;
 use crate::cli::exit::{Exit, UsageError};
+use crate::cli::library::Librarian;
 
 pub fn run(context: &Context<'_>, args: InvalidateArgs) -> anyhow::Result<Exit> {
-    let which = if args.all {
-        Which::All
-    } else if args.stdin {
-        Which::Keys(read_keys(io::stdin().lock())?)
-    } else {
-        Which::Keys(args.key)
-    };
+    let mut keys = if args.stdin { read_keys(io::stdin().lock())? } else { args.key };
+    let root = context.open_root()?;
+    let mut librarian = Librarian::new(&root, &args.names, keys.iter().copied(), context.now)?;
+    let mut notices = Vec::new();
+    for source in &args.source {
+        let found = librarian.find(source)?;
+        if let Some(gap) = found.unread() {
+            // Some of its entries may be missed, so the others must not look like all of them.
+            return Err(gap.clone().into());
+        }
+        if found.keys().len() == 0 {
+            notices.push(Notice::NoEntryOf(source.into()));
+        }
+        let mut of_source: Vec<Key> = found.keys().collect();
+        of_source.sort_unstable();
+        keys.extend(of_source);
+        librarian.add_names(found);
+    }
+    let which = if args.all { Which::All } else { Which::Keys(keys) };
     let policy = Policy::invalidate(which, args.force);
     let options = Options { dry_run: args.dry_run, ..Options::default() };
-    maintain(context, &policy, options, Vec::new())
+    maintain(context, &root, &librarian, &policy, options, notices)
 }
 
 /// Parses all keys before anything is removed: if any is not a valid key, nothing is removed.

@@ -13,6 +13,7 @@ mod report;
 mod gc_orphans;
 mod invalidate;
 mod key;
+mod library;
 mod limits;
 mod stats;
 mod sweep;
@@ -31,6 +32,8 @@ use hls_cache::{Error, Operation, Root};
 
 use self::args::{Cli, Command, Global};
 use self::exit::{Exit, UsageError};
+use self::library::Librarian;
+use self::report::outcome::Removal;
 use self::report::{ErrorLine, Report, Screen, live::Live, progress::Bar, terminal::Terminal};
 
 /// Reads the command line, runs the command and returns the exit status.
@@ -117,9 +120,9 @@ impl Context<'_> {
     }
 
     /// Prints lines of the report for people during a run.
-    fn live<'a>(&self, root: &'a Root) -> Live<'a> {
+    fn live<'a>(&self, root: &'a Root, librarian: &'a Librarian) -> Live<'a> {
         let Global { json, quiet, .. } = *self.global;
-        Live::new(self.progress(), (!json && !quiet).then(|| self.screen(root)))
+        Live::new(self.progress(), (!json && !quiet).then(|| self.screen(root)), librarian)
     }
 
     /// Prints the report in the requested form, and its warnings and errors on standard error; returns the
@@ -169,15 +172,21 @@ fn report_diagnostics(root: &Root, report: &impl Report) -> Exit {
 /// Runs a policy that removes entries.
 fn maintain(
     context: &Context<'_>,
+    root: &Root,
+    librarian: &Librarian,
     policy: &Policy,
     options: Options,
     notices: Vec<Notice>,
 ) -> anyhow::Result<Exit> {
-    let root = context.open_root()?;
-    let live = context.live(&root);
-    let mut outcome = maintain::run(&root, policy, options, context.now, &live)?;
+    let live = context.live(root, librarian);
+    let mut outcome = maintain::run(root, policy, options, context.now, &live)?;
     outcome.notices.splice(0..0, notices);
-    context.finish(&root, &outcome, live.into_result())
+    let removal = Removal { outcome, librarian };
+    if context.global.json && removal.lists_any(context.global.verbose) {
+        // Before the warnings, which say what of the library could not be read.
+        librarian.names();
+    }
+    context.finish(root, &removal, live.into_result())
 }
 
 fn output_error(reason: io::Error) -> Error {

@@ -7,6 +7,7 @@ use hls_cache::units::{Percent, TimeSpan};
 use super::{Context, environment, maintain};
 use crate::cli::args::SweepArgs;
 use crate::cli::exit::{Exit, UsageError};
+use crate::cli::library::Librarian;
 
 pub fn run(context: &Context<'_>, args: SweepArgs) -> anyhow::Result<Exit> {
     let keep_recent = match args.keep_recent {
@@ -34,5 +35,9 @@ pub fn run(context: &Context<'_>, args: SweepArgs) -> anyhow::Result<Exit> {
         wait: args.maintenance.wait.map_or_else(Default::default, |TimeSpan(wait)| wait),
         ages_given: keep_recent.is_some() || args.min_age.is_some(),
     };
-    maintain(context, &Policy::Sweep(sweep), options, notices)
+    let root = context.open_root()?;
+    let librarian = Librarian::new(&root, &args.names, [], context.now)?
+        .keep(&args.keep_source)?
+        .prefer_unnamed(args.prefer_unnamed)?;
+    maintain(context, &root, &librarian, &Policy::Sweep(sweep), options, notices)
 }

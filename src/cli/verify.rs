@@ -7,6 +7,8 @@ use hls_cache::verify::Checks;
 use super::Context;
 use crate::cli::args::VerifyArgs;
 use crate::cli::exit::{Exit, UsageError};
+use crate::cli::library::Librarian;
+use crate::cli::report::verification::Verified;
 
 pub fn run(context: &Context<'_>, args: VerifyArgs) -> anyhow::Result<Exit> {
     if args.segments.is_some() && args.key.len() != 1 {
@@ -19,7 +21,9 @@ pub fn run(context: &Context<'_>, args: VerifyArgs) -> anyhow::Result<Exit> {
     };
     let checks = Checks { segments: args.segments, deep: args.deep };
     let root = context.open_root()?;
-    let live = context.live(&root);
+    let named: &[_] = if let Selection::Keys(keys) = &selection { keys } else { &[] };
+    let librarian = Librarian::new(&root, &args.names, named.iter().copied(), context.now)?;
+    let live = context.live(&root, &librarian);
     let verification = maintain::verify(
         &root,
         &selection,
@@ -28,5 +32,10 @@ pub fn run(context: &Context<'_>, args: VerifyArgs) -> anyhow::Result<Exit> {
         context.now,
         &live,
     )?;
-    context.finish(&root, &verification, live.into_result())
+    let report = Verified { verification, librarian: &librarian };
+    if context.global.json && report.verification.has_finding() {
+        // Before the warnings, which say what of the library could not be read.
+        librarian.names();
+    }
+    context.finish(&root, &report, live.into_result())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::Files;
 use super::variants::{Variant, Variants};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::key::{Key, KeyPrefix, KeySuffix};
 use crate::sys::parallel;
 
@@ -70,6 +70,12 @@ impl Names {
     /// Why files of the library may have been missed, if any may.
     pub fn gap(&self) -> Option<&Error> {
         self.unusable.first().or(self.unreadable.as_ref())
+    }
+
+    /// What kept the walk from seeing all files, if anything did; an empty directory did not.
+    pub fn unread(&self) -> Option<&Error> {
+        let errors = self.unusable.iter().chain(&self.unreadable);
+        errors.into_iter().find(|error| error.reason != Reason::EmptyDirectory)
     }
 
     /// Names what can be named; burnt-in subtitles are tried only for what has no name without.

@@ -1,5 +1,7 @@
 //! Facts that the user should know although nothing failed. The report words them.
 
+use std::path::PathBuf;
+
 use crate::cache::CacheNotice;
 use crate::error::Error;
 use crate::locks::ProcessCount;
@@ -17,6 +19,9 @@ pub enum Notice {
     /// Number of removed entries that were used within [`crate::plan::A_FILM`] and come from a daemon that
     /// takes no locks.
     UnseenUse(u64),
+    /// A source that the user wants removed has no entry: a finding, since with another quality the old film would
+    /// go on being served.
+    NoEntryOf(PathBuf),
     /// A notice of the caller, reported with the others.
     Caller(String),
     /// Entries were removed although some processes could not be examined.

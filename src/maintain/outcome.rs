@@ -131,6 +131,9 @@ impl Outcome {
     /// Whether a run without failures still has something to say: a limit that is not met, or an entry
     /// that was asked for and is in use.
     pub fn has_finding(&self) -> bool {
-        !self.unmet.is_empty() || self.left_in_use().next().is_some()
+        let is_missing = |notice: &Notice| matches!(notice, Notice::NoEntryOf(_));
+        !self.unmet.is_empty()
+            || self.left_in_use().next().is_some()
+            || self.notices.iter().any(is_missing)
     }
 }

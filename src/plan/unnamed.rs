@@ -32,8 +32,7 @@ pub fn unnamed_first(
     if named * 2 < all {
         return Err(TooFewNamed { named: named as u64, sealed: all as u64 });
     }
-    let goes_first = |entry: &&Entry| {
-        !is_named(entry.key) && age(now, entry.last_used) >= UNUSED_FOR
-    };
+    let goes_first =
+        |entry: &&Entry| !is_named(entry.key) && age(now, entry.last_used) >= UNUSED_FOR;
     Ok(sealed().filter(goes_first).map(|entry| entry.key).collect())
 }

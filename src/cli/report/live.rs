@@ -5,26 +5,30 @@ use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use hls_cache::Error;
+use hls_cache::cache::{Advice, Entry};
 use hls_cache::locks::Holder;
 use hls_cache::maintain::{Decision, Observer, Outcome, Verdict};
 use hls_cache::progress::{Progress, Task};
 
 use super::progress::Bar;
 use super::{Screen, outcome, verification};
+use crate::cli::library::Librarian;
 
 /// Prints the lines, with the bar of a task between them.
 pub struct Live<'a> {
     bar: Bar,
     /// `None` if nothing is printed before the end.
     screen: Option<Screen<'a>>,
+    librarian: &'a Librarian,
     /// The first failure to print. No more lines are printed after it, but the run continues: its work does
     /// not depend on a reader.
     failure: OnceLock<io::Error>,
 }
 
 impl<'a> Live<'a> {
-    pub fn new(bar: Bar, screen: Option<Screen<'a>>) -> Self {
-        Self { bar, screen, failure: OnceLock::new() }
+    pub fn new(bar: Bar, screen: Option<Screen<'a>>, librarian: &'a Librarian) -> Self {
+        Self { bar, screen, librarian, failure: OnceLock::new() }
     }
 
     /// Fails if a line could not be printed; a closed pipe is not an error.
@@ -67,11 +71,15 @@ impl Observer for Live<'_> {
         self.bar.waiting(holders, patience);
     }
 
+    fn advise(&self, entries: &[Entry]) -> Result<Advice, Error> {
+        self.librarian.advise(entries)
+    }
+
     fn decided(&self, so_far: &Outcome, decision: &Decision) {
-        self.print(|screen| outcome::line(so_far, decision, screen));
+        self.print(|screen| outcome::line(so_far, decision, screen, self.librarian));
     }
 
     fn judged(&self, verdict: &Verdict) {
-        self.print(|screen| verification::line(verdict, screen));
+        self.print(|screen| verification::line(verdict, screen, self.librarian));
     }
 }

@@ -15,6 +15,7 @@ pub mod progress;
 pub mod prometheus;
 pub mod stats;
 pub mod terminal;
+mod title;
 pub mod verification;
 
 use std::ffi::OsString;

@@ -25,6 +25,10 @@ pub fn sentence(notice: &Notice) -> String {
             "{unreadable} of {seen} processes could not be looked at, so open files in them do not \
              protect: run as root with CAP_SYS_PTRACE and the host's processes in sight"
         ),
+        Notice::NoEntryOf(source) => format!(
+            "{}: no entry of this source at any of --qualities and --tracks",
+            Escaped::new(source)
+        ),
         Notice::Caller(text) => text.clone(),
         Notice::Unmet(unmet) => {
             format!("{} is not met", account::of_limit(unmet.limit, unmet.bound))

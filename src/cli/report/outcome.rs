@@ -11,27 +11,44 @@ use serde::Serialize;
 
 use super::draw::name_some;
 use super::terminal::Colour;
-use super::{ErrorLine, Report, Screen, account, count_entries, human_span, json, notice};
+use super::{ErrorLine, Report, Screen, account, count_entries, human_span, json, notice, title};
+use crate::cli::library::Librarian;
 
-impl Report for Outcome {
+/// What a run did, and the names of what it did it to.
+pub struct Removal<'a> {
+    pub outcome: Outcome,
+    pub librarian: &'a Librarian,
+}
+
+impl Removal<'_> {
+    /// Whether JSON lists an entry.
+    pub fn lists_any(&self, verbose: bool) -> bool {
+        self.outcome.decisions.iter().any(|decision| json::lists(decision, verbose))
+    }
+}
+
+impl Report for Removal<'_> {
     fn warnings(&self) -> Vec<String> {
-        self.notices.iter().map(|known| notice::of_outcome(known, self)).collect()
+        let outcome = &self.outcome;
+        let notices = outcome.notices.iter().map(|known| notice::of_outcome(known, outcome));
+        notices.chain(self.librarian.warnings()).collect()
     }
 
     fn errors(&self, root: &Path) -> Vec<ErrorLine> {
-        let fates = self.decisions.iter().map(|decision| &decision.fate);
-        let mut errors = notice::failures(root, fates, &self.denied_trash);
-        errors.extend(self.errors.iter().map(ErrorLine::from));
+        let outcome = &self.outcome;
+        let fates = outcome.decisions.iter().map(|decision| &decision.fate);
+        let mut errors = notice::failures(root, fates, &outcome.denied_trash);
+        errors.extend(outcome.errors.iter().map(ErrorLine::from));
         errors
     }
 
     fn has_finding(&self) -> bool {
-        Self::has_finding(self)
+        self.outcome.has_finding()
     }
 
     fn finding(&self) -> Option<String> {
         // Warnings report limits that are not met.
-        let left: Vec<Key> = self.left_in_use().map(|decision| decision.key).collect();
+        let left: Vec<Key> = self.outcome.left_in_use().map(|decision| decision.key).collect();
         let (count, names) = (left.len() as u64, left.iter());
         (count > 0)
             .then(|| format!("{} in use, not removed: {}", count_entries(count), name_some(names)))
@@ -42,19 +59,27 @@ impl Report for Outcome {
     }
 
     fn human(&self, out: &mut dyn Write, _: &Screen<'_>) -> io::Result<()> {
-        writeln!(out, "{}", summary(self))
+        writeln!(out, "{}", summary(&self.outcome))
     }
 }
 
 /// The line of an entry; `None` if the report does not list it.
-pub fn line(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Option<String> {
+pub fn line(
+    outcome: &Outcome,
+    decision: &Decision,
+    screen: &Screen<'_>,
+    librarian: &Librarian,
+) -> Option<String> {
     let is_shown = match account::action(outcome, &decision.fate) {
         // Reported as an error.
         "failed" => false,
         "kept" => screen.verbose || is_left(outcome, decision),
         _ => true,
     };
-    is_shown.then(|| sentence(outcome, decision, screen))
+    is_shown.then(|| {
+        let line = sentence(outcome, decision, screen);
+        title::add(line, librarian.source(decision.key), screen.terminal)
+    })
 }
 
 /// Whether the user asked to remove the entry, and it was kept.

@@ -1,5 +1,6 @@
 //! The report of `verify`.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -10,34 +11,44 @@ use hls_cache::{Escaped, Fault};
 use serde::Serialize;
 
 use super::draw::name_some;
-use super::{ErrorLine, Report, Screen, account, count_entries, json, notice};
+use super::{ErrorLine, Report, Screen, account, count_entries, json, notice, title};
+use crate::cli::library::Librarian;
 
-impl Report for Verification {
+/// What a verification found, and the names of the entries.
+pub struct Verified<'a> {
+    pub verification: Verification,
+    pub librarian: &'a Librarian,
+}
+
+impl Report for Verified<'_> {
     fn warnings(&self) -> Vec<String> {
-        self.notices.iter().map(notice::sentence).collect()
+        let notices = self.verification.notices.iter().map(notice::sentence);
+        notices.chain(self.librarian.warnings()).collect()
     }
 
     fn errors(&self, root: &Path) -> Vec<ErrorLine> {
-        let fates = self.verdicts.iter().filter_map(|verdict| verdict.fate.as_ref());
-        let mut errors: Vec<ErrorLine> = self.errors.iter().map(ErrorLine::from).collect();
+        let fates = self.verification.verdicts.iter().filter_map(|verdict| verdict.fate.as_ref());
+        let mut errors: Vec<ErrorLine> =
+            self.verification.errors.iter().map(ErrorLine::from).collect();
         errors.extend(notice::failures(root, fates, &[]));
         errors
     }
 
     fn has_finding(&self) -> bool {
-        Self::has_finding(self)
+        self.verification.has_finding()
     }
 
     fn finding(&self) -> Option<String> {
-        let unhealthy = self.verdicts.iter().filter(|verdict| verdict.health != Health::Healthy);
+        let unhealthy =
+            self.verification.verdicts.iter().filter(|verdict| verdict.health != Health::Healthy);
         let unhealthy: Vec<&Verdict> = unhealthy.collect();
         let count = unhealthy.len();
-        let what = match (self.damaged(), count as u64) {
+        let what = match (self.verification.damaged(), count as u64) {
             (damaged, unhealthy) if damaged == unhealthy => "damaged",
             _ => "damaged, unsealed or absent",
         };
         let entries = if count == 1 { "entry" } else { "entries" };
-        let removed = match self.removed() {
+        let removed = match self.verification.removed() {
             0 => String::new(),
             removed => format!(" ({removed} removed)"),
         };
@@ -50,19 +61,39 @@ impl Report for Verification {
     }
 
     fn human(&self, out: &mut dyn Write, _: &Screen<'_>) -> io::Result<()> {
-        let (healthy, damaged) = (self.healthy(), self.damaged());
+        let (healthy, damaged) = (self.verification.healthy(), self.verification.damaged());
         write!(
             out,
             "{} verified: {healthy} healthy, {damaged} damaged",
             count_entries(healthy + damaged)
         )?;
-        if self.removed() > 0 {
-            write!(out, " ({} removed)", self.removed())?;
+        if self.verification.removed() > 0 {
+            write!(out, " ({} removed)", self.verification.removed())?;
         }
-        if self.unsealed > 0 {
-            write!(out, "; {} partial, not verified", self.unsealed)?;
+        if self.verification.unsealed > 0 {
+            write!(out, "; {} partial, not verified", self.verification.unsealed)?;
         }
-        writeln!(out)
+        writeln!(out)?;
+        self.list_films(out)
+    }
+}
+
+impl Verified<'_> {
+    /// The films of the damaged entries: daemons will transcode them again.
+    fn list_films(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut films: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
+        for verdict in &self.verification.verdicts {
+            let is_damaged = matches!(verdict.health, Health::Damaged(_));
+            if let Some(source) = self.librarian.source(verdict.key).filter(|_| is_damaged) {
+                films.entry(source.title()).or_default().push(title::variant(source));
+            }
+        }
+        if !films.is_empty() {
+            writeln!(out, "To be transcoded again:")?;
+        }
+        films.iter().try_for_each(|(film, variants)| {
+            writeln!(out, "  {} ({})", Escaped::new(film), variants.join("; "))
+        })
     }
 }
 
@@ -74,8 +105,9 @@ fn faults(verdict: &Verdict) -> &[Fault] {
 }
 
 /// The line of an entry; `None` if the report does not list it.
-pub fn line(verdict: &Verdict, screen: &Screen<'_>) -> Option<String> {
-    (screen.verbose || verdict.health != Health::Healthy).then(|| sentence(verdict))
+pub fn line(verdict: &Verdict, screen: &Screen<'_>, librarian: &Librarian) -> Option<String> {
+    let is_shown = screen.verbose || verdict.health != Health::Healthy;
+    is_shown.then(|| title::add(sentence(verdict), librarian.source(verdict.key), screen.terminal))
 }
 
 /// One line: the first faults, and the number of the others.

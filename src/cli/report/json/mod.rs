@@ -15,12 +15,13 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use hls_cache::cache::{self, PinState, Unit};
+use hls_cache::library;
 use hls_cache::plan::{self, Protection};
 use hls_cache::units::{age, rfc3339};
 use hls_cache::{Key, Root};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-pub use self::removal::Removing;
+pub use self::removal::{Removing, lists};
 pub use self::stats::Stats;
 pub use self::verification::Verified;
 use super::{ErrorLine, Report};
@@ -102,8 +103,7 @@ impl From<plan::Totals> for Totals {
 #[derive(serde::Serialize)]
 struct Entry<'a> {
     key: String,
-    /// Null: no media library is asked for it.
-    source: (),
+    source: Option<Source<'a>>,
     state: Option<&'static str>,
     bytes: Option<u64>,
     allocated_bytes: Option<u64>,
@@ -118,13 +118,14 @@ impl<'a> Entry<'a> {
     /// `uses` are what may show that it is in use: the first that does counts.
     fn new(
         key: Key,
+        source: Option<&'a library::Source>,
         entry: Option<&'a cache::Entry>,
         uses: impl IntoIterator<Item = Option<Protection>>,
         now: SystemTime,
     ) -> Self {
         Self {
             key: key.to_string(),
-            source: (),
+            source: source.map(Source::from),
             state: entry.map(|entry| entry.state.code()),
             bytes: entry.map(|entry| entry.bytes),
             allocated_bytes: entry.map(|entry| entry.allocated_bytes),
@@ -133,6 +134,29 @@ impl<'a> Entry<'a> {
             last_written: entry.map(|entry| rfc3339(entry.last_written)),
             age_seconds: entry.map(|entry| age(now, entry.last_used).as_secs()),
             in_use: entry.and_then(|entry| InUse::of(entry, uses)),
+        }
+    }
+}
+
+/// What an entry was encoded from; null where no media library names it.
+#[derive(serde::Serialize)]
+struct Source<'a> {
+    #[serde(flatten)]
+    path: Text<'a>,
+    #[serde(flatten)]
+    quality: Text<'a>,
+    audio: i64,
+    /// Null in a key of three parts.
+    burn: Option<i64>,
+}
+
+impl<'a> From<&'a library::Source> for Source<'a> {
+    fn from(source: &'a library::Source) -> Self {
+        Self {
+            path: Text::new("path", &source.path),
+            quality: Text::new("quality", &source.quality),
+            audio: source.audio,
+            burn: source.burn,
         }
     }
 }

@@ -4,7 +4,9 @@ use hls_cache::maintain::{Decision, Outcome};
 use serde::Serialize;
 
 use super::{Entry, Limits, Totals};
+use crate::cli::library::Librarian;
 use crate::cli::report::account;
+use crate::cli::report::outcome::Removal;
 
 #[derive(Serialize)]
 pub struct Removing<'a> {
@@ -38,10 +40,17 @@ struct Sweep {
     target_met: bool,
 }
 
+/// Whether the entry is listed.
+pub fn lists(decision: &Decision, verbose: bool) -> bool {
+    verbose || decision.fate.is_turn()
+}
+
 impl<'a> Removing<'a> {
     /// `verbose` also lists the entries that the plan kept.
-    pub fn new(outcome: &'a Outcome, verbose: bool) -> Self {
-        let listed = outcome.decisions.iter().filter(|d| verbose || d.fate.is_turn());
+    pub fn new(removal: &'a Removal<'_>, verbose: bool) -> Self {
+        let Removal { outcome, librarian } = removal;
+        let listed = outcome.decisions.iter().filter(|decision| lists(decision, verbose));
+        let decided = |decision| Decided::new(outcome, decision, librarian);
         Self {
             dry_run: outcome.dry_run,
             before: outcome.before.into(),
@@ -53,7 +62,7 @@ impl<'a> Removing<'a> {
             removed: outcome.removed,
             freed_bytes: outcome.freed_bytes,
             failed: outcome.failed,
-            entries: listed.map(|decision| Decided::new(outcome, decision)).collect(),
+            entries: listed.map(decided).collect(),
             sweep: outcome.limits.map(|limits| Sweep {
                 limits: Limits(limits),
                 unmet: outcome.unmet.iter().map(|unmet| unmet.limit.name()).collect(),
@@ -64,13 +73,13 @@ impl<'a> Removing<'a> {
 }
 
 impl<'a> Decided<'a> {
-    fn new(outcome: &Outcome, decision: &'a Decision) -> Self {
+    fn new(outcome: &Outcome, decision: &'a Decision, librarian: &'a Librarian) -> Self {
         let Decision { key, entry, fate, .. } = decision;
         // First the use found under the lock, then the use found by the scan.
         let found = entry.as_ref().and_then(|entry| outcome.shield.protection(entry, outcome.now));
         let uses = [fate.protection(), found];
         Self {
-            entry: Entry::new(*key, entry.as_ref(), uses, outcome.now),
+            entry: Entry::new(*key, librarian.source(*key), entry.as_ref(), uses, outcome.now),
             action: account::action(outcome, fate),
             reason: account::reason(fate),
         }

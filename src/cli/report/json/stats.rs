@@ -114,7 +114,7 @@ impl<'a> Stats<'a> {
         let (stats, now) = (&report.stats, report.now);
         let entry = |entry: &'a cache::Entry| {
             let uses = [Shield::default().protection(entry, now)];
-            Entry::new(entry.key, Some(entry), uses, now)
+            Entry::new(entry.key, None, Some(entry), uses, now)
         };
         Self {
             total: TotalsAndFiles { totals: stats.totals.into(), files: stats.files },

@@ -3,11 +3,13 @@
 use hls_cache::Fault;
 use std::borrow::Cow;
 
-use hls_cache::maintain::{Verdict, Verification};
+use hls_cache::maintain::Verdict;
 use hls_cache::verify::Health;
 use serde::Serialize;
 
-use crate::cli::report::account;
+use super::Source;
+use crate::cli::library::Librarian;
+use crate::cli::report::{account, verification};
 
 #[derive(Serialize)]
 pub struct Verified<'a> {
@@ -22,8 +24,7 @@ pub struct Verified<'a> {
 #[derive(Serialize)]
 struct Judged<'a> {
     key: String,
-    /// Always null: only a media library could tell the source of a key.
-    source: (),
+    source: Option<Source<'a>>,
     status: &'static str,
     faults: Vec<Found<'a>>,
     action: Option<&'static str>,
@@ -39,7 +40,8 @@ struct Found<'a> {
 }
 
 impl<'a> Verified<'a> {
-    pub fn new(verification: &'a Verification) -> Self {
+    pub fn new(report: &'a verification::Verified<'_>) -> Self {
+        let verification = &report.verification;
         let (healthy, damaged) = (verification.healthy(), verification.damaged());
         Self {
             checked: healthy + damaged,
@@ -47,13 +49,17 @@ impl<'a> Verified<'a> {
             damaged,
             unsealed: verification.unsealed,
             removed: verification.removed(),
-            entries: verification.verdicts.iter().map(Judged::new).collect(),
+            entries: verification
+                .verdicts
+                .iter()
+                .map(|verdict| Judged::new(verdict, report.librarian))
+                .collect(),
         }
     }
 }
 
 impl<'a> Judged<'a> {
-    fn new(verdict: &'a Verdict) -> Self {
+    fn new(verdict: &'a Verdict, librarian: &'a Librarian) -> Self {
         let faults: &[Fault] = match &verdict.health {
             Health::Damaged(faults) => faults,
             _ => &[],
@@ -63,9 +69,12 @@ impl<'a> Judged<'a> {
             file: fault.file.to_string_lossy(),
             detail: &fault.detail,
         });
+        // Only what is damaged needs the library to be read.
+        let is_named = verdict.health != Health::Healthy;
+        let source = is_named.then(|| librarian.source(verdict.key)).flatten();
         Self {
             key: verdict.key.to_string(),
-            source: (),
+            source: source.map(Source::from),
             status: verdict.health.code(),
             faults: found.collect(),
             action: verdict.fate.as_ref().map(account::code),

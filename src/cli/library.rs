@@ -1,0 +1,244 @@
+//! The media library on the command line: its options and environment, and the names that it gives to entries.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
+
+use clap::{Args, ValueHint};
+use hls_cache::cache::{self, Advice, Entry};
+use hls_cache::library::{Library, MediaDir, Names, Source, Tracks, Variants};
+use hls_cache::plan::{TooFewNamed, unnamed_first};
+use hls_cache::{Error, Key, Operation, Reason, Root, key, stamp};
+
+use super::environment;
+use super::exit::UsageError;
+
+/// What daemons offer, and the empty quality of one that offers no choice.
+const QUALITIES: &str = "2160p,1080p,720p,480p,360p,original,";
+
+/// For every command that shows entries.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Names")]
+pub struct LibraryArgs {
+    #[arg(
+        long,
+        value_name = "DIR[=AS]",
+        value_hint = ValueHint::DirPath,
+        help = "Name entries by the media files in DIR, which the daemon sees as AS (repeatable) [env: HLS_CACHE_LIBRARY]"
+    )]
+    pub library: Vec<OsString>,
+    #[arg(
+        long,
+        value_name = "Q,…",
+        help = "Qualities to try for each file [env: HLS_CACHE_QUALITIES]"
+    )]
+    pub qualities: Option<OsString>,
+    #[arg(
+        long,
+        value_name = "N,N..N",
+        allow_hyphen_values = true,
+        help = "Audio tracks to try [default: -1..15] [env: HLS_CACHE_TRACKS]"
+    )]
+    pub tracks: Option<Tracks>,
+}
+
+impl LibraryArgs {
+    /// Every `DIR[=AS]`; the command line's replace those of the environment, which are separated by colons.
+    fn dirs(&self) -> Vec<OsString> {
+        if !self.library.is_empty() {
+            return self.library.clone();
+        }
+        let dirs = std::env::var_os("HLS_CACHE_LIBRARY").unwrap_or_default();
+        let dirs = dirs.as_bytes().split(|&byte| byte == b':').filter(|dir| !dir.is_empty());
+        dirs.map(|dir| OsStr::from_bytes(dir).to_owned()).collect()
+    }
+
+    fn qualities(&self) -> Vec<OsString> {
+        let given = self.qualities.clone();
+        let from_environment = || std::env::var_os("HLS_CACHE_QUALITIES").filter(|q| !q.is_empty());
+        let list = given.or_else(from_environment).unwrap_or_else(|| QUALITIES.into());
+        let qualities = list.as_bytes().split(|&byte| byte == b',');
+        let unique: BTreeSet<&[u8]> = qualities.collect();
+        unique.into_iter().map(|quality| OsString::from_vec(quality.to_vec())).collect()
+    }
+}
+
+/// Knows what entries were encoded from. Reads the library once, when the first name is wanted, so that a run
+/// with nothing to show wakes no disk.
+pub struct Librarian {
+    library: Library,
+    /// The keys that need a name: those in the cache when the run began, and those that the user named.
+    wanted: HashSet<Key>,
+    names: OnceLock<Names>,
+    keep: Vec<PathBuf>,
+    prefer_unnamed: bool,
+    warnings: Mutex<Vec<String>>,
+    now: SystemTime,
+}
+
+impl Librarian {
+    /// For the cache at `root` and the keys in `also`.
+    pub fn new(
+        root: &Root,
+        args: &LibraryArgs,
+        also: impl IntoIterator<Item = Key>,
+        now: SystemTime,
+    ) -> anyhow::Result<Self> {
+        let mut dirs = Vec::new();
+        for dir in args.dirs() {
+            if dir.is_empty() || dir.as_bytes().ends_with(b"=") || dir.as_bytes().starts_with(b"=")
+            {
+                return Err(
+                    UsageError::new("--library needs DIR or DIR=AS; neither may be empty").into()
+                );
+            }
+            dirs.push(MediaDir::parse(&dir, |path| absolute(OsStr::from_bytes(path)))?);
+        }
+        let tracks = match args.tracks.clone() {
+            Some(tracks) => tracks,
+            None => environment("HLS_CACHE_TRACKS")?.unwrap_or_default(),
+        };
+        let mut warnings = Vec::new();
+        let settings = stamp::read(root).unwrap_or_else(|error| {
+            warnings.push(format!("{error}; only keys of three parts are tried"));
+            None
+        });
+        let variants = Variants::new(args.qualities(), tracks, settings.map(String::into_bytes))
+            .map_err(|error| {
+                UsageError::new(format!("{error}; shorten --qualities or --tracks"))
+            })?;
+        let library = Library::new(dirs, variants);
+        if library.is_empty() {
+            // Without a library nobody asks for keys of five parts, but for `--source`, which says the same.
+            warnings.clear();
+        }
+        let mut wanted: HashSet<Key> = cache::entry_keys(root)?.into_iter().collect();
+        wanted.extend(also);
+        Ok(Self {
+            library,
+            wanted,
+            names: OnceLock::new(),
+            keep: Vec::new(),
+            prefer_unnamed: false,
+            warnings: Mutex::new(warnings),
+            now,
+        })
+    }
+
+    /// Never evict what was encoded from these sources.
+    pub fn keep(mut self, sources: &[OsString]) -> Result<Self, Error> {
+        self.keep = sources.iter().map(|source| absolute(source)).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// Evict first what the library does not name.
+    pub fn prefer_unnamed(mut self, prefer: bool) -> Result<Self, UsageError> {
+        if prefer && self.library.is_empty() {
+            return Err(UsageError::new(
+                "--prefer-unnamed needs a media library; add --library DIR",
+            ));
+        }
+        self.prefer_unnamed = prefer;
+        Ok(self)
+    }
+
+    /// Whether there is a library to name entries by.
+    pub fn has_library(&self) -> bool {
+        !self.library.is_empty()
+    }
+
+    /// The names of the wanted keys.
+    pub fn names(&self) -> &Names {
+        self.names.get_or_init(|| {
+            let names = self.library.name(&self.wanted);
+            names.unusable.iter().for_each(|error| self.warn(error.to_string()));
+            names
+        })
+    }
+
+    /// What `key` was encoded from, if the library has it.
+    pub fn source(&self, key: Key) -> Option<&Source> {
+        if self.has_library() { self.names().get(key) } else { None }
+    }
+
+    /// The wanted keys that come from `source`, and their names.
+    pub fn find(&self, source: &OsStr) -> Result<Names, Error> {
+        Ok(self.library.find(&absolute(source)?, &self.wanted))
+    }
+
+    /// Makes the names known beforehand, where they came from a search.
+    pub fn add_names(&mut self, found: Names) {
+        if let Some(names) = self.names.get_mut() {
+            names.extend(found);
+        } else {
+            let mut names = found;
+            if self.has_library() {
+                names.extend(self.library.name(&self.wanted));
+            }
+            let _ = self.names.set(names);
+        }
+    }
+
+    /// What the user should know of the library, as far as it was read.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn warn(&self, warning: String) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    }
+
+    /// What the options say about `entries`. Fails if a source that the user keeps cannot be read in full, since
+    /// its entries would go.
+    pub fn advise(&self, entries: &[Entry]) -> Result<Advice, Error> {
+        let mut advice = Advice::default();
+        for source in &self.keep {
+            let found = self.library.find(source, &self.wanted);
+            // A disk that is not mounted leaves an empty directory.
+            if let Some(gap) = found.unusable.first().or(found.unread()) {
+                return Err(gap.clone());
+            }
+            if !self.library.exists(source) {
+                self.warn(format!(
+                    "--keep-source {}: nothing is there; only entries made from this very path are kept",
+                    hls_cache::Escaped::new(source)
+                ));
+            }
+            advice.keep.extend(found.keys());
+        }
+        if self.prefer_unnamed {
+            advice.first = self.unnamed_first(entries);
+        }
+        Ok(advice)
+    }
+
+    fn unnamed_first(&self, entries: &[Entry]) -> HashSet<Key> {
+        let names = self.names();
+        let refused = match names.gap() {
+            Some(gap) => gap.to_string(),
+            None => match unnamed_first(entries, |key| names.get(key).is_some(), self.now) {
+                Ok(first) => return first,
+                Err(TooFewNamed { named, sealed }) => format!(
+                    "only {named} of {sealed} sealed entries have a name; check --library and --qualities"
+                ),
+            },
+        };
+        self.warn(format!("--prefer-unnamed has no effect: {refused}"));
+        HashSet::new()
+    }
+}
+
+/// The path as `key` hashes it.
+fn absolute(source: &OsStr) -> Result<PathBuf, Error> {
+    let error = |reason| Error::new(Operation::MakeAbsolute, Path::new(source), reason);
+    if source.is_empty() {
+        return Err(Error::new(Operation::ComputeKey, Path::new(source), key::EmptySource));
+    }
+    let pwd = std::env::var_os("PWD");
+    let working_dir = || key::working_dir(pwd.as_deref());
+    let path = key::absolute(source.as_bytes(), working_dir).map_err(|e| error(Reason::from(e)))?;
+    Ok(OsString::from_vec(path.into_owned()).into())
+}
