@@ -7,9 +7,9 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 /// From the bottom. A room may use itself and what stands before it.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "escape", "key", "error", "sys", "layout", "units", "progress", "root", "locks", "cache",
-    "verify", "plan", "removal", "stats", "maintain", "daemon", "lib",
+    "history", "verify", "plan", "removal", "stats", "maintain", "daemon", "lib",
 ];
 
 /// The rooms that a file names, tests apart.
