@@ -16,7 +16,7 @@ mod tests;
 use crate::cache::Entry;
 use crate::cache::events::{Event, EventKind, HitRate};
 
-pub use self::advice::{Advice, MIN_REQUESTS, Unknown};
+pub use self::advice::{Advice, HitShare, MIN_REQUESTS, Unknown};
 pub use self::days::{Calendar, Day};
 pub use self::regret::{Evictions, EvictionsLog};
 pub use self::replay::{PRESENT, SIZES, WhatIf};
