@@ -178,9 +178,9 @@ fn evicted(evictions: &Evictions, logged: HitRate) -> String {
         said += ", none of them wanted again";
     } else {
         let share = HitShare { hits: regretted, requests: count }.percent();
-        said += &format!(", of which {regretted} ({share}%) were wanted again");
+        said += &format!(", {regretted} ({share}%) of them wanted again");
         if let Some(delay) = median_delay {
-            said += &format!(", half of them within {}", human_span(Duration::from_secs(delay)));
+            said += &format!(", half of these within {}", human_span(Duration::from_secs(delay)));
         }
         said += &format!(": {} transcoded twice", human_size(regretted_bytes));
     }
