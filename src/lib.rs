@@ -70,6 +70,8 @@ pub mod error;
 #[doc(hidden)]
 pub mod escape;
 #[doc(hidden)]
+pub mod history;
+#[doc(hidden)]
 pub mod key;
 #[doc(hidden)]
 pub mod layout;

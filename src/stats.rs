@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::time::SystemTime;
 
-use crate::cache::events::Summary;
+use crate::cache::events::{Event, Summary};
 use crate::cache::{CacheNotice, CacheView, Entry, State, Trash};
 use crate::error::Error;
 use crate::locks::{OpenFiles, ProcessCount};
@@ -58,6 +58,16 @@ pub struct Stats {
 impl Stats {
     /// Scans the whole cache. Fails only if the root itself cannot be read.
     pub fn gather(root: &Root, now: SystemTime, progress: &dyn Progress) -> Result<Self, Error> {
+        Self::gather_with(root, now, progress, &mut |_| ())
+    }
+
+    /// The same, and hands each event about an entry to `listen`, as [`Summary::read_with`] does.
+    pub fn gather_with(
+        root: &Root,
+        now: SystemTime,
+        progress: &dyn Progress,
+        listen: &mut dyn FnMut(&Event),
+    ) -> Result<Self, Error> {
         let mut view = CacheView::scan(root, progress)?;
         let open = OpenFiles::read(root);
         view.add_open(&open);
@@ -65,7 +75,7 @@ impl Stats {
         let CacheView { entries, unreadable, mounted, trash, foreign, mut errors, .. } = view;
         let unreadable_entries = unreadable.len() as u64;
         errors.extend(unreadable.into_iter().map(|unreadable| unreadable.error));
-        let events = Summary::read(root, now).unwrap_or_else(|error| {
+        let events = Summary::read_with(root, now, listen).unwrap_or_else(|error| {
             errors.push(error);
             Summary::default()
         });

@@ -30,11 +30,12 @@ const STATS_EXAMPLES: &str = "\
 Examples:
   hls-cache stats --entries --sort size | head      list the largest entries
   hls-cache stats --histogram                       find an --older-than
+  hls-cache stats --history                         find a --max-size
   hls-cache stats --textfile /var/lib/node_exporter/hls.prom
                                                     from a timer; prints nothing
 
 Sizes are sums of file sizes, as --max-size counts them. Without --max-size,
-HLS_CACHE_MAX_SIZE is the budget. Hits and misses come from .events.log in the
+the budget is HLS_CACHE_MAX_SIZE, else that of the last sweep. Hits and misses come from .events.log in the
 cache.";
 
 const SWEEP_EXAMPLES: &str = "\
@@ -250,8 +251,11 @@ pub struct StatsArgs {
     /// Draw histograms of the time since the last use and of entry sizes
     #[arg(long)]
     pub histogram: bool,
+    /// Show two weeks of hits and evictions, and the hits that other sizes would have had
+    #[arg(long)]
+    pub history: bool,
     /// Print metrics for Prometheus instead of the report
-    #[arg(long, conflicts_with_all = ["json", "entries", "histogram"])]
+    #[arg(long, conflicts_with_all = ["json", "entries", "histogram", "history"])]
     pub prometheus: bool,
     /// Write metrics to FILE atomically
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -10,6 +10,7 @@ mod common;
 mod events;
 mod foreign;
 mod gc_orphans;
+mod history;
 mod invalidate;
 mod key;
 mod locks;

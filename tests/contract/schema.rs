@@ -11,7 +11,7 @@ use crate::common::json_schema::{SCHEMA, faults, is_valid};
 use crate::common::{Age, Run, Size, TestCache, key, pin_name};
 
 /// What may be missing from an object that has it: what only some option or some bytes bring.
-const OPTIONAL: [&str; 9] = [
+const OPTIONAL: [&str; 10] = [
     "root_hex",
     "path_hex",
     "source_hex",
@@ -21,6 +21,7 @@ const OPTIONAL: [&str; 9] = [
     "names_hex",
     "histogram",
     "entries",
+    "history",
 ];
 
 /// An object that was printed, and by what.
@@ -67,7 +68,7 @@ fn samples() -> Vec<Sample> {
     let limits = "-v sweep -n --max-size 25K --min-budget 0 --low-water 50 --keep-recent 1h \
                   --max-entries 9 --min-free 1 --older-than 90d";
     let key = "key --quality q --audio -1";
-    let cases: [(TestCache, &str, i32); 22] = [
+    let cases: [(TestCache, &str, i32); 24] = [
         (cache(), "sweep --max-size 1T", 0),
         (cache(), limits, 0),
         (full(), sweep, 3),
@@ -87,6 +88,8 @@ fn samples() -> Vec<Sample> {
         (TestCache::new().real("a").emptied("a", "subs/sub-0.vtt"), "verify --deep", 3),
         (TestCache::new(), "stats", 0),
         (full(), "stats --entries --histogram --max-size 1G", 0),
+        (TestCache::new(), "stats --history", 0),
+        (full(), "stats --history", 0),
         (broken(), "stats --entries", 1),
         (cache(), &format!("{key} /a /b"), 0),
         // The last source is empty.

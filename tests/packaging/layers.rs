@@ -7,9 +7,10 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 /// From the bottom. A room may use itself and what stands before it.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "escape", "key", "error", "sys", "layout", "units", "progress", "root", "stamp", "locks",
-    "cache", "library", "verify", "plan", "removal", "stats", "maintain", "daemon", "lib",
+    "cache", "history", "library", "verify", "plan", "removal", "stats", "maintain", "daemon",
+    "lib",
 ];
 
 /// The rooms that a file names, tests apart.

@@ -48,6 +48,7 @@ trash                1       7 B  already removed; the next sweep frees the spac
 foreign              1            not part of the cache; never touched
 
 budget     [##################......]   76% of 2 GiB, 476 MiB to spare
+last sweep none logged
 last used  newest 2m ago, oldest 3d 7h ago
 hit rate   92% (11 of 12) overall, 75% (3 of 4) in the last 24h
 event log  1 unparsable line skipped"
@@ -92,6 +93,80 @@ fn the_histograms_are_in_json_too() {
     assert_eq!((&week["under_seconds"], &week["entries"]), (&(7 * 86400).into(), &1.into()));
     let last = json["histogram"]["size"].as_array().unwrap().last().unwrap();
     assert!(last["under_bytes"].is_null() && last["entries"] == 0, "{last}");
+}
+
+/// Twenty rounds of 35 films and 5 of them again, an hour apart and a month ago, and two days of which all is known.
+fn with_history() -> TestCache {
+    let cache = TestCache::new();
+    let play = |kind: &str, film: u64, ago| {
+        format!("{} {}\n", cache.event(kind, &format!("{film:02}"), ago).trim_end(), 1.mib())
+    };
+    let mut log = String::new();
+    for round in 0..20_u64 {
+        let ago = (800 - round).hours();
+        (0..30).for_each(|film| log += &play("miss", film, ago));
+        (0..5).for_each(|once| log += &play("miss", 30 + round * 5 + once, ago));
+        (25..30).for_each(|film| log += &play("hit", film, ago));
+    }
+    let evict = cache.event("evict", "00", 799.hours()).trim_end().to_owned();
+    log += &format!("{evict} {} 7200 over-budget\n", 1.mib());
+    log += &play("miss", 0, 798.hours());
+    cache.events(&log)
+}
+
+#[test]
+fn the_history_shows_days_regret_the_curve_and_one_advice() {
+    let shown = with_history().run(["stats", "--history", "--max-size", "20M"]).success().stdout();
+    let (history, _) = shown.split_once("\n/").expect("the summary");
+    let lines: Vec<&str> = history.lines().collect();
+    assert_eq!(lines[0], "day         hits  misses  hit rate  evicted  size  hits # misses .");
+    assert_eq!(
+        lines[1..15]
+            .iter()
+            .filter(|line| line.ends_with("     0       0                  0   0 B"))
+            .count(),
+        14
+    );
+    assert_eq!(
+        lines[15..].join("\n"),
+        "
+unused for    least  median  90% within
+when evicted  2h 0m   2h 0m
+when hit                 0s          0s
+
+evicted    1 entry, 1 (100%) of them wanted again, half of these within 1h 0m: 1
+           MiB transcoded twice
+
+          cache size  hit rate  change  hits of the same plays
+     1/8    2.50 MiB        0%    -12%
+            3.15 MiB        0%    -12%
+            3.97 MiB        0%    -12%
+     1/4       5 MiB        0%    -12%
+            6.30 MiB        0%    -12%
+            7.93 MiB        0%    -12%
+     1/2      10 MiB       12%          #####
+            12.6 MiB       12%          #####
+            15.9 MiB       12%          #####
+budget >      20 MiB       12%          #####
+            25.2 MiB       12%          #####
+            31.7 MiB       24%    +12%  ###########
+     2 x      40 MiB       84%    +71%  ########################################
+            50.4 MiB       84%    +71%  ########################################
+            63.5 MiB       84%    +71%  ########################################
+     4 x      80 MiB       84%    +71%  ########################################
+
+logged     12% hits (100 of 801 plays); the replay, which starts empty, has 12%
+           at the budget
+advice     at 40 MiB, 71% more of the plays would have been hits; beyond that,
+           nothing more"
+    );
+}
+
+#[test]
+fn a_log_without_plays_or_evictions_has_no_history() {
+    let cache = TestCache::new().events("1700000000 sweep max_size=5 exit=0\n");
+    let shown = cache.run(["stats", "--history"]).success().stdout();
+    assert!(shown.starts_with("history    unknown (no plays or evictions logged)\n\n/"), "{shown}");
 }
 
 #[test]

@@ -99,6 +99,33 @@ fn a_width_that_no_terminal_has_is_not_believed() {
 }
 
 #[test]
+fn the_history_fits_every_terminal_and_is_never_wider_than_a_hundred_columns() {
+    let cache = cache();
+    let plays =
+        |n: u64| cache.event(if n % 3 == 0 { "miss" } else { "hit" }, "a", (n % 300).hours());
+    let log: String = (0..400).map(plays).collect();
+    let cache = cache.events(&log);
+    let history = |shown: &str| shown.split_once("\n/").expect("the summary").0.to_owned();
+    for (columns, width) in [(80, 80), (100, 100), (200, 100)] {
+        let env = "TERM=xterm LANG=C.UTF-8 NO_COLOR=1";
+        let Some(shown) = on_terminal(&cache, columns, env, "--history 2>&-") else { return };
+        assert_eq!(longest(&history(&shown)), width, "{columns}\n{shown}");
+        assert!(shown.contains('█') && shown.contains('░'), "{shown}");
+    }
+    let colours = "TERM=xterm LANG=C.UTF-8";
+    let Some(shown) = on_terminal(&cache, 80, colours, "--history") else { return };
+    assert!(shown.contains("\x1b[32m"), "the present size is marked: {shown}");
+    for columns in ["80", "500"] {
+        let stats = cache.command(["stats", "--history"]).env("COLUMNS", columns);
+        let shown = history(&stats.run().success().no_stderr().stdout());
+        assert!(shown.is_ascii() && shown.contains("\nnow > "), "{shown}");
+        assert_eq!(longest(&shown), columns.parse::<usize>().unwrap().min(100), "{shown}");
+    }
+    let narrow = cache.command(["stats", "--history"]).env("COLUMNS", "20");
+    narrow.run().success().no_stderr();
+}
+
+#[test]
 fn cron_has_neither_path_nor_home_nor_terminal() {
     let cache = cache();
     let root = cache.root();

@@ -62,6 +62,16 @@ pub struct Summary {
 impl Summary {
     /// Reads the root's log and the one before it; a missing log counts as empty.
     pub fn read(root: &Root, now: SystemTime) -> Result<Self, Error> {
+        Self::read_with(root, now, &mut |_| ())
+    }
+
+    /// The same, and hands each event about an entry to `listen`, in the order of the log, so that whoever needs
+    /// more than the sums does not read it a second time.
+    pub fn read_with(
+        root: &Root,
+        now: SystemTime,
+        listen: &mut dyn FnMut(&Event),
+    ) -> Result<Self, Error> {
         // Open the present log first: if it is renamed in between, it is found twice instead of missed.
         let present = open_to_read(root, EVENTS_LOG)?;
         let old = open_to_read(root, OLD_EVENTS_LOG)?
@@ -69,7 +79,9 @@ impl Summary {
         let mut tally = Tally::new(now);
         for (name, log) in [(OLD_EVENTS_LOG, old), (EVENTS_LOG, present)] {
             if let Some(log) = log {
-                tally.add(BufReader::new(log)).map_err(|reason| unreadable(root, name, reason))?;
+                tally
+                    .add(BufReader::new(log), listen)
+                    .map_err(|reason| unreadable(root, name, reason))?;
             }
         }
         Ok(tally.finish())
@@ -112,7 +124,11 @@ impl Tally {
         }
     }
 
-    pub(super) fn add(&mut self, log: impl BufRead) -> io::Result<()> {
+    pub(super) fn add(
+        &mut self,
+        log: impl BufRead,
+        listen: &mut dyn FnMut(&Event),
+    ) -> io::Result<()> {
         /// One and a half times the longest line written, a sweep's.
         const LONGEST_LINE: u64 = 512;
         let mut lines = Lines::new(log, LONGEST_LINE);
@@ -121,8 +137,9 @@ impl Tally {
                 Line::Whole(line) => std::str::from_utf8(line).ok(),
                 Line::TooLong => None,
             };
-            if let Some(event) = text.and_then(|text| text.parse().ok()) {
+            if let Some(event) = text.and_then(|text| text.parse::<Event>().ok()) {
                 self.count(event);
+                listen(&event);
             } else if let Some(sweep) = text.and_then(|text| text.parse().ok()) {
                 self.summary.last_sweep = Some(sweep);
             } else {

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 fn summary(log: &str) -> Summary {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
     let mut tally = Tally::new(now);
-    tally.add(log.as_bytes()).unwrap();
+    tally.add(log.as_bytes(), &mut |_| ()).unwrap();
     tally.finish()
 }
 
@@ -195,7 +195,7 @@ proptest! {
     fn no_log_makes_the_reader_panic(log: Vec<u8>) {
         let mut tally = Tally::new(SystemTime::UNIX_EPOCH);
         let lines = log.split(|&byte| byte == b'\n').count();
-        tally.add(&*log).unwrap();
+        tally.add(&*log, &mut |_| ()).unwrap();
         prop_assert!(tally.finish().skipped <= lines as u64);
     }
 }

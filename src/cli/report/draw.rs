@@ -115,6 +115,22 @@ pub fn gauge(value: u64, whole: u64, width: usize, utf8: bool) -> String {
     if utf8 { bar + &"░".repeat(rest) } else { format!("[{bar}{}]", ".".repeat(rest)) }
 }
 
+/// The lines of a text whose words are kept together, none wider than `width` unless one word is.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(line) = lines.last_mut() else { continue };
+        if line.is_empty() {
+            *line += word;
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            *line = format!("{line} {word}");
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
 /// As many of `names` as fit `width` columns (`None`: all), and the number of the others. Does not format
 /// names that cannot fit.
 pub fn list_some<T: fmt::Display>(
@@ -213,6 +229,15 @@ mod tests {
         assert_eq!(list(Some(28)), "mpv[1] and 2 more");
         assert_eq!(list(Some(3)), "mpv[1] and 2 more");
         assert_eq!(list_some([""; 0].iter(), Some(3)), "");
+    }
+
+    #[test]
+    fn a_text_is_broken_between_words() {
+        assert_eq!(wrap("at 1 GiB, more", 80), ["at 1 GiB, more"]);
+        assert_eq!(wrap("at 1 GiB, more", 9), ["at 1 GiB,", "more"]);
+        assert_eq!(wrap("at 1 GiB, more", 8), ["at 1", "GiB,", "more"]);
+        assert_eq!(wrap("longest word", 0), ["longest", "word"]);
+        assert_eq!(wrap("", 5), [""]);
     }
 
     #[test]

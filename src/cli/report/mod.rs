@@ -7,6 +7,7 @@
 mod account;
 mod draw;
 pub mod histogram;
+mod history;
 pub mod json;
 pub mod live;
 mod notice;

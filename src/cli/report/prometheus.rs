@@ -7,7 +7,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
-use hls_cache::cache::events::EventKind;
+use hls_cache::cache::events::{EventKind, SweepEvent};
+use hls_cache::history::Evictions;
 use hls_cache::plan::Totals;
 use hls_cache::stats::Stats;
 use hls_cache::units::age;
@@ -21,6 +22,7 @@ pub fn write(
     stats: &Stats,
     limit: Option<u64>,
     now: SystemTime,
+    evictions: &Evictions,
 ) -> io::Result<()> {
     let mut metrics = Metrics { out, root: label_value(&Escaped::new(root).to_string()) };
     let kinds = [("sealed", stats.sealed), ("partial", stats.partial)];
@@ -60,7 +62,8 @@ pub fn write(
         "Names in the root that are not part of the cache.",
         Some(stats.foreign.len()),
     )?;
-    metrics.gauge("limit_bytes", "Budget, from --max-size or HLS_CACHE_MAX_SIZE.", limit)?;
+    let budget = "Budget, from --max-size, HLS_CACHE_MAX_SIZE or the last sweep in the event log.";
+    metrics.gauge("limit_bytes", budget, limit)?;
     let ago = |time: Option<SystemTime>| time.map(|time| age(now, time).as_secs());
     metrics.gauge(
         "oldest_use_age_seconds",
@@ -117,6 +120,39 @@ pub fn write(
         "mounted_entries",
         "Entries skipped because something is mounted on or under them.",
         Some(stats.mounted),
+    )?;
+    write_evictions(&mut metrics, stats.events.last_sweep, evictions)
+}
+
+/// What evictions cost, and the last run of them.
+fn write_evictions(
+    metrics: &mut Metrics<'_>,
+    last_sweep: Option<SweepEvent>,
+    evictions: &Evictions,
+) -> io::Result<()> {
+    metrics.gauge(
+        "evictions_regretted",
+        "Evictions in the event log whose entry was missed later or is there again.",
+        Some(evictions.regretted),
+    )?;
+    // No summary: that would need their sum, which says nothing here.
+    if let Some(age) = evictions.age {
+        metrics.labelled(
+            "evicted_age_seconds",
+            "gauge",
+            "Time since the last use at the evictions in the event log.",
+            &[("statistic", "least", age.least), ("statistic", "median", age.median)],
+        )?;
+    }
+    metrics.gauge(
+        "last_sweep_timestamp_seconds",
+        "Time of the last sweep in the event log.",
+        last_sweep.map(|sweep| sweep.time),
+    )?;
+    metrics.gauge(
+        "last_sweep_exit_status",
+        "Exit status of the last sweep in the event log: 0 done, 1 errors, 3 a limit is not met.",
+        last_sweep.and_then(|sweep| sweep.exit),
     )
 }
 

@@ -9,17 +9,18 @@ use std::time::SystemTime;
 use hls_cache::Escaped;
 use hls_cache::cache::events::HitRate;
 use hls_cache::cache::{Entry, PinState};
+use hls_cache::history::History;
 use hls_cache::locks::{Holder, ProcessCount};
 use hls_cache::plan::{Protection, Shield, Totals, is_hopeless, is_perhaps_watched};
 use hls_cache::root::{Atime, Space};
 use hls_cache::stats::Stats;
-use hls_cache::units::{age, human_size};
+use hls_cache::units::{age, human_size, instant};
 use serde::Serialize;
 
 use super::draw::{Align, Cell, Table, gauge, list_some};
 use super::histogram::Histogram;
 use super::terminal::Colour;
-use super::{ErrorLine, Report, Screen, account, human_span, json, notice};
+use super::{ErrorLine, Report, Screen, account, count_entries, history, human_span, json, notice};
 use crate::cli::args::Sort;
 
 /// The figures, and the views of them that options request.
@@ -31,6 +32,10 @@ pub struct StatsReport {
     /// Whether to list the entries.
     pub list: bool,
     pub histogram: Option<Histogram>,
+    /// What the event log tells over time.
+    pub history: Option<History>,
+    /// Whether the budget is that of the last sweep, because none was given.
+    pub is_limit_of_last_sweep: bool,
 }
 
 impl StatsReport {
@@ -76,6 +81,10 @@ impl Report for StatsReport {
         }
         if let Some(histogram) = self.histogram.as_ref().filter(|_| !is_empty) {
             histogram.human(out, terminal)?;
+            writeln!(out)?;
+        }
+        if let Some(history) = &self.history {
+            history::human(history, self.limit.is_some(), out, terminal)?;
             writeln!(out)?;
         }
         let root = Escaped::new(screen.root).to_string();
@@ -233,6 +242,7 @@ impl StatsReport {
             let said = "entries in use alone exceed it: sweep would evict nothing";
             facts.push(("", screen.terminal.paint(Colour::Bad, said)));
         }
+        facts.push(("last sweep", self.last_sweep(screen)));
         if let Some(Space { total, available, .. }) = stats.space {
             /// In percent. Above this a file system becomes slow, and is soon full.
             const FULL: u64 = 95;
@@ -282,6 +292,26 @@ impl StatsReport {
             format!("{share}, {} over", human_size(used - limit))
         } else {
             format!("{share}, {} to spare", human_size(limit - used))
+        }
+    }
+
+    /// When the last sweep ran, what it freed, and whether it met its limits, as far as its line in the log says.
+    fn last_sweep(&self, screen: &Screen<'_>) -> String {
+        let Some(sweep) = self.stats.events.last_sweep else { return "none logged".into() };
+        let ago = human_span(age(self.now, instant(sweep.time, 0)));
+        let mut said = format!("{ago} ago");
+        if self.is_limit_of_last_sweep {
+            said += " with this budget";
+        }
+        if let (Some(freed), Some(removed)) = (sweep.freed, sweep.removed) {
+            said += &format!(", freed {} ({})", human_size(freed), count_entries(removed));
+        }
+        let bad = |text| format!(", {}", screen.terminal.paint(Colour::Bad, text));
+        match sweep.exit {
+            Some(0) => said + ", met its limits",
+            Some(3) => said + &bad("did not meet its limits"),
+            Some(_) => said + &bad("had errors"),
+            None => said,
         }
     }
 

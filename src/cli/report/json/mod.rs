@@ -4,6 +4,7 @@
 //! Bytes and counts are integers, times RFC 3339 in UTC. A text that is not UTF-8 is lossy, with its exact
 //! bytes in hexadecimal digits beside it.
 
+mod history;
 mod removal;
 mod stats;
 mod verification;

@@ -10,6 +10,7 @@ use hls_cache::root::Space;
 use hls_cache::units::{instant, rfc3339};
 use serde::Serialize;
 
+use super::history::History;
 use super::{Entry, Limits, Totals, hex_unless_utf8};
 use crate::cli::report::histogram;
 use crate::cli::report::stats::StatsReport;
@@ -42,6 +43,8 @@ pub struct Stats<'a> {
     histogram: Option<Histogram>,
     #[serde(skip_serializing_if = "Option::is_none")]
     entries: Option<Vec<Entry<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<History>,
 }
 
 #[derive(Serialize)]
@@ -146,6 +149,7 @@ impl<'a> Stats<'a> {
             },
             histogram: report.histogram.as_ref().map(Histogram::from),
             entries: report.list.then(|| stats.entries.iter().map(entry).collect()),
+            history: report.history.as_ref().map(History::from),
         }
     }
 }
