@@ -86,7 +86,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__gc__subcmd__orphans)
-            opts="-n -q -v -h -V --min-age --locks-only --dry-run --wait --root --json --quiet --verbose --help --version"
+            opts="-n -q -v -h -V --min-age --locks-only --dry-run --wait --library --qualities --tracks --root --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -97,6 +97,21 @@ _hls__cache() {
                     return 0
                     ;;
                 --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --library)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --qualities)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tracks)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -227,12 +242,31 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__invalidate)
-            opts="-n -q -v -h -V --stdin --all --force --dry-run --root --json --quiet --verbose --help --version"
+            opts="-n -q -v -h -V --source --stdin --all --force --dry-run --library --qualities --tracks --root --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --library)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --qualities)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tracks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -277,17 +311,25 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__stats)
-            opts="-q -v -h -V --entries --sort --max-size --histogram --prometheus --textfile --root --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --source --entries --unnamed --sort --max-size --min-free --histogram --history --prometheus --textfile --library --qualities --tracks --root --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --sort)
                     COMPREPLY=($(compgen -W "used size key" -- "${cur}"))
                     return 0
                     ;;
                 --max-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-free)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -306,6 +348,21 @@ _hls__cache() {
                     fi
                     return 0
                     ;;
+                --library)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --qualities)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tracks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -321,7 +378,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__sweep)
-            opts="-n -q -v -h -V --max-size --min-free --older-than --max-entries --low-water --keep-recent --best-effort --min-budget --min-age --locks-only --dry-run --wait --root --json --quiet --verbose --help --version"
+            opts="-n -q -v -h -V --max-size --min-free --older-than --max-entries --low-water --keep-recent --best-effort --min-budget --min-age --keep-source --prefer-unnamed --locks-only --dry-run --wait --library --qualities --tracks --root --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -359,7 +416,26 @@ _hls__cache() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --library)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --qualities)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tracks)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -378,7 +454,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__verify)
-            opts="-q -v -h -V --segments --deep --subset --fix --locks-only --root --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --segments --deep --subset --fix --locks-only --library --qualities --tracks --root --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -389,6 +465,21 @@ _hls__cache() {
                     return 0
                     ;;
                 --subset)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --library)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --qualities)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tracks)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -51,6 +51,9 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -s h -l help -d
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -s V -l version -d 'Print version'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l segments -d 'Expect N segments (one KEY only)' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l subset -d 'Verify only part I of N; today/N selects another part every day' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l library -d 'Name entries by the media files in DIR, which the daemon sees as AS (repeatable) [env: HLS_CACHE_LIBRARY]' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l qualities -d 'Qualities to try for each file [env: HLS_CACHE_QUALITIES]' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l tracks -d 'Audio tracks to try [default: -1..15] [env: HLS_CACHE_TRACKS]' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l root -d 'Use the cache in directory DIR [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l deep -d 'Also check box headers, the timeline and subtitles, but not the media data'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand verify" -l fix -d 'Remove damaged entries that are not in use'
@@ -68,9 +71,14 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l low-water 
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l keep-recent -d 'Keep entries that were used within DUR' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l min-budget -d 'Set the safety floor for --max-size (against typos) and --min-free to SIZE' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l min-age -d 'Treat partial entries written to within DUR as still being encoded [default: 10m]' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l keep-source -d 'Never evict entries of the source PATH, nor of any file below it (repeatable)' -r -F
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l wait -d 'Wait up to DUR for another maintainer to finish' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l library -d 'Name entries by the media files in DIR, which the daemon sees as AS (repeatable) [env: HLS_CACHE_LIBRARY]' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l qualities -d 'Qualities to try for each file [env: HLS_CACHE_QUALITIES]' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l tracks -d 'Audio tracks to try [default: -1..15] [env: HLS_CACHE_TRACKS]' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l root -d 'Use the cache in directory DIR [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l best-effort -d 'Evict what is possible even if entries in use alone exceed --max-size'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l prefer-unnamed -d 'Evict sealed entries first that no library file names and that were unused for 7d'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l locks-only -d 'Protect entries by locks and recent writes only, not by open files or recent reads'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s n -l dry-run -d 'Show which entries would be removed, and remove none'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l json -d 'Print one JSON object (key: one per line)'
@@ -78,14 +86,21 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s q -l quiet
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s v -l verbose -d 'Also list entries that are kept, with the reason'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s h -l help -d 'Print help'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s V -l version -d 'Print version'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l source -d 'Show all about every quality and track of the source PATH (repeatable)' -r -F
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l sort -d 'Sort the list by last use (oldest first), size (largest first) or key' -r -f -a "used\t''
 size\t''
 key\t''"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l max-size -d 'Compare the cache with a budget of SIZE [env: HLS_CACHE_MAX_SIZE]' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l min-free -d 'With KEY or --source, say which entries would go for this limit' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l textfile -d 'Write metrics to FILE atomically' -r -F
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l library -d 'Name entries by the media files in DIR, which the daemon sees as AS (repeatable) [env: HLS_CACHE_LIBRARY]' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l qualities -d 'Qualities to try for each file [env: HLS_CACHE_QUALITIES]' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l tracks -d 'Audio tracks to try [default: -1..15] [env: HLS_CACHE_TRACKS]' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l root -d 'Use the cache in directory DIR [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l entries -d 'List the entries, and say which are in use'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l unnamed -d 'List only entries without a name in the media library'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l histogram -d 'Draw histograms of the time since the last use and of entry sizes'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l history -d 'Show two weeks of hits and evictions, and the hits that other sizes would have had'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l prometheus -d 'Print metrics for Prometheus instead of the report'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l json -d 'Print one JSON object (key: one per line)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -s q -l quiet -d 'Print only warnings and errors'
@@ -94,6 +109,9 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -s h -l help 
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -s V -l version -d 'Print version'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l min-age -d 'Treat partial entries as abandoned if nothing was written to them for DUR [default: 10m]' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l wait -d 'Wait up to DUR for another maintainer to finish' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l library -d 'Name entries by the media files in DIR, which the daemon sees as AS (repeatable) [env: HLS_CACHE_LIBRARY]' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l qualities -d 'Qualities to try for each file [env: HLS_CACHE_QUALITIES]' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l tracks -d 'Audio tracks to try [default: -1..15] [env: HLS_CACHE_TRACKS]' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l root -d 'Use the cache in directory DIR [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -l locks-only -d 'Protect entries by locks and recent writes only, not by open files or recent reads'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s n -l dry-run -d 'Show which entries would be removed, and remove none'
@@ -102,6 +120,10 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s q -l 
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s v -l verbose -d 'Also list entries that are kept, with the reason'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s h -l help -d 'Print help'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand gc-orphans" -s V -l version -d 'Print version'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l source -d 'Remove every quality and track of the source PATH, or of any file below it (repeatable)' -r -F
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l library -d 'Name entries by the media files in DIR, which the daemon sees as AS (repeatable) [env: HLS_CACHE_LIBRARY]' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l qualities -d 'Qualities to try for each file [env: HLS_CACHE_QUALITIES]' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l tracks -d 'Audio tracks to try [default: -1..15] [env: HLS_CACHE_TRACKS]' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l root -d 'Use the cache in directory DIR [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l stdin -d 'Read keys from standard input, one per line'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand invalidate" -l all -d 'Remove all entries that are not in use'

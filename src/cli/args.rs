@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use hls_cache::Key;
 use hls_cache::maintain::Subset;
-use hls_cache::units::{Percent, Size, TimeSpan};
+use hls_cache::units::{FreeSpace, Percent, Size, TimeSpan};
 
 use super::library::LibraryArgs;
 use super::limits::LimitArgs;
@@ -236,11 +236,21 @@ pub struct MaintenanceArgs {
 #[derive(Args, Debug)]
 #[command(after_help = STATS_EXAMPLES)]
 pub struct StatsArgs {
+    /// Show all about these entries instead of the whole cache
+    #[arg(conflicts_with_all = ["entries", "unnamed", "histogram", "history", "prometheus", "textfile"])]
+    pub key: Vec<Key>,
+    /// Show all about every quality and track of the source PATH (repeatable)
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    #[arg(conflicts_with_all = ["entries", "unnamed", "histogram", "history", "prometheus", "textfile"])]
+    pub source: Vec<OsString>,
     /// List the entries, and say which are in use
     #[arg(long)]
     pub entries: bool,
+    /// List only entries without a name in the media library
+    #[arg(long)]
+    pub unnamed: bool,
     /// Sort the list by last use (oldest first), size (largest first) or key
-    #[arg(long, value_enum, default_value = "used", requires = "entries")]
+    #[arg(long, value_enum, default_value = "used")]
     pub sort: Sort,
     #[arg(
         long,
@@ -248,6 +258,9 @@ pub struct StatsArgs {
         help = "Compare the cache with a budget of SIZE [env: HLS_CACHE_MAX_SIZE]"
     )]
     pub max_size: Option<Size>,
+    /// With KEY or --source, say which entries would go for this limit
+    #[arg(long, value_name = "SIZE|N%")]
+    pub min_free: Option<FreeSpace>,
     /// Draw histograms of the time since the last use and of entry sizes
     #[arg(long)]
     pub histogram: bool,
@@ -260,6 +273,8 @@ pub struct StatsArgs {
     /// Write metrics to FILE atomically
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub textfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub names: LibraryArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

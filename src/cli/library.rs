@@ -73,6 +73,8 @@ pub struct Librarian {
     /// The keys that need a name: those in the cache when the run began, and those that the user named.
     wanted: HashSet<Key>,
     names: OnceLock<Names>,
+    /// Those in the cache when the run began.
+    there: HashSet<Key>,
     keep: Vec<PathBuf>,
     prefer_unnamed: bool,
     warnings: Mutex<Vec<String>>,
@@ -115,11 +117,12 @@ impl Librarian {
             // Without a library nobody asks for keys of five parts, but for `--source`, which says the same.
             warnings.clear();
         }
-        let mut wanted: HashSet<Key> = cache::entry_keys(root)?.into_iter().collect();
-        wanted.extend(also);
+        let there: HashSet<Key> = cache::entry_keys(root)?.into_iter().collect();
+        let wanted = there.iter().copied().chain(also).collect();
         Ok(Self {
             library,
             wanted,
+            there,
             names: OnceLock::new(),
             keep: Vec::new(),
             prefer_unnamed: false,
@@ -143,6 +146,11 @@ impl Librarian {
         }
         self.prefer_unnamed = prefer;
         Ok(self)
+    }
+
+    /// Whether there was an entry `key` when the run began, readable or not.
+    pub fn was_there(&self, key: Key) -> bool {
+        self.there.contains(&key)
     }
 
     /// Whether there is a library to name entries by.

@@ -1,18 +1,22 @@
 //! `stats`: show what the cache holds.
 
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use hls_cache::cache::events::Event;
+use hls_cache::cache::CacheView;
+use hls_cache::cache::events::{Event, Summary};
 use hls_cache::history::{Calendar, Evictions, EvictionsLog, History, Recorder};
-use hls_cache::plan::Limit;
+use hls_cache::plan::{self, Limit, Policy, Sweep};
 use hls_cache::stats::Stats;
-use hls_cache::units::Size;
-use hls_cache::{Error, Operation};
+use hls_cache::units::{FreeSpace, Size, TimeSpan};
+use hls_cache::{Error, Escaped, Key, Operation, Root};
 
 use super::{Context, environment, output_error, report_diagnostics};
 use crate::cli::args::StatsArgs;
 use crate::cli::exit::{Exit, UsageError};
+use crate::cli::library::Librarian;
+use crate::cli::report::about::{About, Standings};
 use crate::cli::report::histogram::Histogram;
 use crate::cli::report::stats::StatsReport;
 use crate::cli::report::{self, prometheus};
@@ -29,16 +33,32 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
         None => environment("HLS_CACHE_MAX_SIZE")?,
     };
     let root = context.open_root()?;
+    let mut asked = Asked::new(context, &root, args)?;
     let mut log = Log::new(args, context.now);
     let stats = Stats::gather_with(&root, context.now, &context.progress(), &mut |event| {
         log.record(event);
+        asked.record(event);
     })?;
     let given = limit.map(|Size(bytes)| bytes);
     let limit = given.or_else(|| stats.events.last_sweep?.limits.get(Limit::MaxSize));
     let (history, evictions) = log.finish(&stats, limit);
+    let Asked { librarian, keys, events, warnings } = asked;
+    let standings = (!keys.is_empty() || !args.source.is_empty())
+        .then(|| {
+            standings(context, &stats, &librarian, &keys, events, limits_of(args, &stats, given))
+        })
+        .transpose()?;
+    if context.global.json && (args.entries || args.unnamed || standings.is_some()) {
+        // Before the warnings, which say what of the library could not be read.
+        librarian.names();
+    }
     let mut report = StatsReport {
+        librarian: &librarian,
+        only_unnamed: args.unnamed,
+        standings,
+        warnings,
         limit,
-        list: args.entries,
+        list: args.entries || args.unnamed,
         histogram: args.histogram.then(|| Histogram::of(&stats.entries, context.now)),
         stats,
         now: context.now,
@@ -46,7 +66,7 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
         is_limit_of_last_sweep: given.is_none() && limit.is_some(),
     };
     report.sort(args.sort);
-    let metrics = |report: &StatsReport, out: &mut dyn Write| {
+    let metrics = |report: &StatsReport<'_>, out: &mut dyn Write| {
         let (root, stats) = (root.path(), &report.stats);
         prometheus::write(out, root, stats, report.limit, context.now, &evictions)
     };
@@ -58,7 +78,8 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
         report.stats.errors.extend(written.err());
     }
     // With --textfile, usually a timer's, print a report only if another option requests one.
-    let is_requested = context.global.json || args.entries || args.histogram || args.history;
+    let is_requested =
+        context.global.json || args.entries || args.unnamed || args.histogram || args.history;
     if args.prometheus {
         let exit = report_diagnostics(&root, &report);
         report::print(|out| metrics(&report, out)).map_err(output_error)?;
@@ -68,6 +89,108 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
     } else {
         context.finish(&root, &report, Ok(()))
     }
+}
+
+/// The entries that the user asks about by name, and what the log says about them.
+struct Asked {
+    librarian: Librarian,
+    /// In the order in which they were named.
+    keys: Vec<Key>,
+    events: HashMap<Key, Vec<Event>>,
+    warnings: Vec<String>,
+}
+
+impl Asked {
+    fn new(context: &Context<'_>, root: &Root, args: &StatsArgs) -> anyhow::Result<Self> {
+        let mut keys = args.key.clone();
+        let mut known = keys.clone();
+        if !args.source.is_empty() {
+            // A source's entries may be gone, and then only the log has their keys.
+            Summary::read_with(root, context.now, &mut |event| known.push(event.key))?;
+        }
+        let mut librarian = Librarian::new(root, &args.names, known, context.now)?;
+        if args.unnamed && !librarian.has_library() {
+            return Err(
+                UsageError::new("--unnamed needs a media library; add --library DIR").into()
+            );
+        }
+        let mut warnings = Vec::new();
+        for source in &args.source {
+            let found = librarian.find(source)?;
+            if let Some(gap) = found.unread() {
+                return Err(gap.clone().into());
+            }
+            if found.keys().len() == 0 {
+                let source = Escaped::new(source);
+                warnings.push(format!(
+                    "{source}: no entry and no event of this source at any of --qualities and --tracks"
+                ));
+            }
+            let mut of_source: Vec<Key> = found.keys().collect();
+            of_source.sort_unstable();
+            keys.extend(of_source);
+            librarian.add_names(found);
+        }
+        let mut seen = HashSet::new();
+        keys.retain(|key| seen.insert(*key));
+        let events = keys.iter().map(|&key| (key, Vec::new())).collect();
+        Ok(Self { librarian, keys, events, warnings })
+    }
+
+    fn record(&mut self, event: &Event) {
+        if let Some(events) = self.events.get_mut(&event.key) {
+            events.push(*event);
+        }
+    }
+}
+
+/// The limits of the next sweep, as far as they are known: those given here, else those of the last one.
+fn limits_of(args: &StatsArgs, stats: &Stats, max_size: Option<u64>) -> Sweep {
+    let mut sweep = Sweep::default();
+    sweep.max_size = max_size;
+    sweep.min_free = args.min_free;
+    let last = stats.events.last_sweep.map(|sweep| sweep.limits).unwrap_or_default();
+    if max_size.is_none() && args.min_free.is_none() {
+        sweep.max_size = last.get(Limit::MaxSize);
+        sweep.max_entries = last.get(Limit::MaxEntries);
+        sweep.older_than = last.get(Limit::OlderThan).map(Duration::from_secs);
+        sweep.min_free = last.get(Limit::MinFree).map(FreeSpace::Bytes);
+    }
+    sweep.keep_recent = last.get(Limit::KeepRecent).map(Duration::from_secs).unwrap_or_default();
+    sweep
+}
+
+/// Where the entries `keys` stand in a sweep.
+fn standings(
+    context: &Context<'_>,
+    stats: &Stats,
+    librarian: &Librarian,
+    keys: &[Key],
+    mut events: HashMap<Key, Vec<Event>>,
+    mut sweep: Sweep,
+) -> anyhow::Result<Standings> {
+    if let Some(TimeSpan(recent)) = environment("HLS_CACHE_KEEP_RECENT")? {
+        sweep.keep_recent = recent;
+    }
+    let mut entries = stats.entries.clone();
+    entries.sort_unstable_by_key(|entry| entry.key);
+    let view = CacheView { entries, ..CacheView::default() };
+    let space = stats.space.unwrap_or_default();
+    let limits = sweep.limits(space.total);
+    let all = plan::standings(&view, &Policy::Sweep(sweep), context.now, space);
+    let about = keys.iter().map(|&key| {
+        let place = view.entries.binary_search_by_key(&key, |entry| entry.key).ok();
+        About {
+            key,
+            is_absent: place.is_none() && !librarian.was_there(key),
+            entry: place.map(|place| view.entries[place].clone()),
+            standing: place.map(|place| all[place]).unwrap_or_default(),
+            log: events.remove(&key).unwrap_or_default(),
+        }
+    });
+    let about = about.collect();
+    let evictable = all.iter().filter(|standing| standing.protection.is_none()).count() as u64;
+    Ok(Standings { about, evictable, limits })
 }
 
 /// What is kept of the event log while it is read, besides the sums: no more than is asked for.

@@ -12,6 +12,7 @@ mod fate;
 mod free_space;
 mod limits;
 mod policy;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod unnamed;
@@ -26,6 +27,7 @@ pub use free_space::{EndedEarly, Shortage};
 pub use limits::{MIN_BUDGET, Sweep, Unmet};
 pub use policy::{A_FILM, Forced, MIN_AGE, Policy, Shield, Which, is_hopeless, is_perhaps_watched};
 
+pub use standing::{Standing, standings};
 pub use unnamed::{TooFewNamed, UNUSED_FOR, unnamed_first};
 
 use crate::cache::{CacheView, Entry};

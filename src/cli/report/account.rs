@@ -11,7 +11,7 @@ use hls_cache::units::{age, human_size};
 use super::{exact_span, human_span};
 
 /// Why the entry goes; for a limit, the rule as the user gave it.
-fn of_cause(cause: Cause, limits: &Limits) -> String {
+pub fn of_cause(cause: Cause, limits: &Limits) -> String {
     match (cause, cause.limit()) {
         (_, Some(limit)) => of_limit(limit, limits.get(limit).unwrap_or_default()),
         (Cause::Orphan, _) => "abandoned".into(),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::terminal::{Colour, Terminal};
 
 /// Alignment of a column.
@@ -62,9 +64,23 @@ impl<const N: usize> Table<N> {
         }
     }
 
+    /// Fills a column from what the rows are about.
+    pub fn fill<T>(&mut self, column: usize, about: &[T], cell: impl Fn(&T) -> Cell) {
+        for (row, about) in self.rows.iter_mut().skip(1).zip(about) {
+            row[column] = cell(about);
+        }
+    }
+
+    /// Columns that the others leave of `width` to a column.
+    pub fn room(&self, column: usize, width: usize) -> usize {
+        let widths = self.widths();
+        let others: usize = widths.iter().sum::<usize>() - widths[column] + GAP * (N - 1);
+        width.saturating_sub(others)
+    }
+
     fn widths(&self) -> [usize; N] {
         std::array::from_fn(|column| {
-            self.rows.iter().map(|row| row[column].text.chars().count()).max().unwrap_or(0)
+            self.rows.iter().map(|row| row[column].text.width()).max().unwrap_or(0)
         })
     }
 
@@ -75,7 +91,7 @@ impl<const N: usize> Table<N> {
             // Spaces, written only when text follows them.
             let mut pending = 0;
             for ((cell, align), width) in row.iter().zip(self.aligns).zip(widths) {
-                let padding = width - cell.text.chars().count();
+                let padding = width - cell.text.width();
                 let (before, after) =
                     if align == Align::Right { (padding, 0) } else { (0, padding) };
                 if cell.text.is_empty() {

@@ -4,8 +4,10 @@
 //! names of options where a sentence needs them. Not here: decisions, and reading the cache.
 #![allow(clippy::print_stderr, reason = "this is where diagnostics are printed")]
 
+pub mod about;
 mod account;
 mod draw;
+mod entry_table;
 pub mod histogram;
 mod history;
 pub mod json;

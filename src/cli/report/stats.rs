@@ -11,20 +11,23 @@ use hls_cache::cache::events::HitRate;
 use hls_cache::cache::{Entry, PinState};
 use hls_cache::history::History;
 use hls_cache::locks::{Holder, ProcessCount};
-use hls_cache::plan::{Protection, Shield, Totals, is_hopeless, is_perhaps_watched};
+use hls_cache::plan::{Shield, Totals, is_hopeless, is_perhaps_watched};
 use hls_cache::root::{Atime, Space};
 use hls_cache::stats::Stats;
 use hls_cache::units::{age, human_size, instant};
 use serde::Serialize;
 
+use super::about::Standings;
 use super::draw::{Align, Cell, Table, gauge, list_some};
+use super::entry_table;
 use super::histogram::Histogram;
 use super::terminal::Colour;
-use super::{ErrorLine, Report, Screen, account, count_entries, history, human_span, json, notice};
+use super::{ErrorLine, Report, Screen, count_entries, history, human_span, json, notice};
 use crate::cli::args::Sort;
+use crate::cli::library::Librarian;
 
 /// The figures, and the views of them that options request.
-pub struct StatsReport {
+pub struct StatsReport<'a> {
     pub stats: Stats,
     pub now: SystemTime,
     /// The budget to compare with, in bytes.
@@ -36,9 +39,26 @@ pub struct StatsReport {
     pub history: Option<History>,
     /// Whether the budget is that of the last sweep, because none was given.
     pub is_limit_of_last_sweep: bool,
+    pub librarian: &'a Librarian,
+    /// Whether the list has only entries without a name.
+    pub only_unnamed: bool,
+    /// All about the entries that the user named, instead of the whole cache.
+    pub standings: Option<Standings>,
+    /// What the user should know besides.
+    pub warnings: Vec<String>,
 }
 
-impl StatsReport {
+impl StatsReport<'_> {
+    /// The entries to list, in order.
+    pub fn listed(&self) -> impl Iterator<Item = &Entry> {
+        let is_listed = |entry: &&Entry| !self.only_unnamed || !self.is_named(entry);
+        self.stats.entries.iter().filter(is_listed)
+    }
+
+    fn is_named(&self, entry: &Entry) -> bool {
+        self.librarian.source(entry.key).is_some()
+    }
+
     pub fn sort(&mut self, order: Sort) {
         let entries = &mut self.stats.entries;
         match order {
@@ -49,9 +69,10 @@ impl StatsReport {
     }
 }
 
-impl Report for StatsReport {
+impl Report for StatsReport<'_> {
     fn warnings(&self) -> Vec<String> {
-        self.stats.notices.iter().map(notice::of_cache).collect()
+        let notices = self.stats.notices.iter().map(notice::of_cache);
+        notices.chain(self.warnings.iter().cloned()).chain(self.librarian.warnings()).collect()
     }
 
     fn errors(&self, _: &Path) -> Vec<ErrorLine> {
@@ -73,10 +94,14 @@ impl Report for StatsReport {
     /// The summary comes last, so that it is on the screen after a long list.
     fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
         let terminal = screen.terminal;
+        if let Some(standings) = &self.standings {
+            return standings.human(out, terminal, self.librarian, self.now);
+        }
         let is_empty = self.stats.entries.is_empty();
         if self.list && !is_empty {
-            let table = entry_table(&self.stats.entries, self.now, screen);
-            table.lines(terminal).try_for_each(|line| writeln!(out, "{line}"))?;
+            let listed: Vec<&Entry> = self.listed().collect();
+            let lines = entry_table::lines(&listed, self.librarian, self.now, terminal);
+            lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
             writeln!(out)?;
         }
         if let Some(histogram) = self.histogram.as_ref().filter(|_| !is_empty) {
@@ -107,52 +132,7 @@ impl Report for StatsReport {
     }
 }
 
-/// How the entry is in use, in at most `width` columns; names only processes that could be identified.
-fn describe_use(entry: &Entry, now: SystemTime, width: Option<usize>) -> String {
-    let Some(protection) = Shield::default().protection(entry, now) else { return String::new() };
-    let by_whom = |preposition: &str, users: &[Holder]| {
-        let what = format!("{}{preposition}", account::of_protection(protection));
-        let width = width.map(|width| width.saturating_sub(what.len()));
-        what + &list_some(users.iter(), width)
-    };
-    match (protection, &entry.pin, entry.last_read) {
-        (Protection::Pinned, PinState::Held(holders), _) if !holders.is_empty() => {
-            by_whom(" by ", holders)
-        }
-        (Protection::Open, ..) => by_whom(" in ", &entry.open_in),
-        (Protection::Read, _, Some(read)) => account::read_ago(age(now, read)),
-        (Protection::Error, ..) => "unknown".into(),
-        _ => account::of_protection(protection).into(),
-    }
-}
-
-fn entry_table(entries: &[Entry], now: SystemTime, screen: &Screen<'_>) -> Table<6> {
-    let mut table = Table::new([
-        ("key", Align::Left),
-        ("state", Align::Left),
-        ("size", Align::Right),
-        ("unused for", Align::Right),
-        ("files", Align::Right),
-        ("in use", Align::Left),
-    ]);
-    for entry in entries {
-        table.row([
-            entry.key.to_string().into(),
-            entry.state.code().into(),
-            human_size(entry.bytes).into(),
-            human_span(age(now, entry.last_used)).into(),
-            entry.files.to_string().into(),
-            Cell::default(),
-        ]);
-    }
-    table.fill_last(screen.terminal.width, entries, |entry, room| {
-        let width = screen.terminal.is_watched.then_some(room);
-        Cell::painted(Colour::Caution, describe_use(entry, now, width))
-    });
-    table
-}
-
-impl StatsReport {
+impl StatsReport<'_> {
     /// Entries by state and by use, and names that are not entries.
     fn summary_table(&self, screen: &Screen<'_>) -> Table<4> {
         let stats = &self.stats;
@@ -226,7 +206,7 @@ impl StatsReport {
     }
 
     /// The processes that use entries; `of` gives those of one entry.
-    fn users<'a>(&'a self, width: Option<usize>, of: impl Fn(&'a Entry) -> &'a [Holder]) -> String {
+    fn users<'e>(&'e self, width: Option<usize>, of: impl Fn(&'e Entry) -> &'e [Holder]) -> String {
         let users: BTreeSet<&Holder> = self.stats.entries.iter().flat_map(of).collect();
         if users.is_empty() {
             return String::new();
@@ -255,6 +235,14 @@ impl StatsReport {
             facts.push((
                 "last used",
                 format!("newest {} ago, oldest {} ago", ago(newest), ago(oldest)),
+            ));
+        }
+        if self.librarian.has_library() {
+            let entries = &self.stats.entries;
+            let named = entries.iter().filter(|entry| self.is_named(entry)).count();
+            facts.push((
+                "names",
+                format!("{named} of {} have one", count_entries(entries.len() as u64)),
             ));
         }
         facts.push(("hit rate", self.hit_rates()));

@@ -10,11 +10,20 @@ pub fn title(source: &Source) -> String {
     Escaped::new(source.title()).to_string()
 }
 
+pub fn quality(source: &Source) -> String {
+    Escaped::new(&source.quality).to_string()
+}
+
+/// The audio track, as daemons number it.
+pub fn track(source: &Source) -> String {
+    source.audio.to_string()
+}
+
 /// What was encoded: `1080p, track 2`.
 pub fn variant(source: &Source) -> String {
     let mut parts = Vec::new();
     if !source.quality.is_empty() {
-        parts.push(Escaped::new(&source.quality).to_string());
+        parts.push(quality(source));
     }
     parts.push(match source.audio {
         -1 => "default track".to_owned(),

@@ -3,15 +3,17 @@
 use std::borrow::Cow;
 use std::ffi::CString;
 
+use hls_cache::Key;
 use hls_cache::cache;
 use hls_cache::cache::events::{HitRate, SweepEvent};
-use hls_cache::plan::Shield;
+use hls_cache::plan::{Cause, Limit, Protection, Shield, Standing};
 use hls_cache::root::Space;
 use hls_cache::units::{instant, rfc3339};
 use serde::Serialize;
 
 use super::history::History;
 use super::{Entry, Limits, Totals, hex_unless_utf8};
+use crate::cli::report::about::About;
 use crate::cli::report::histogram;
 use crate::cli::report::stats::StatsReport;
 
@@ -42,9 +44,55 @@ pub struct Stats<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     histogram: Option<Histogram>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    entries: Option<Vec<Entry<'a>>>,
+    entries: Option<Vec<Listed<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<History>,
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    entry: Entry<'a>,
+    /// Of an entry that the user named.
+    #[serde(flatten)]
+    about: Option<Known>,
+}
+
+/// What is known about an entry besides.
+#[derive(Serialize)]
+struct Known {
+    rank: Option<u64>,
+    protected_by: Option<&'static str>,
+    would_go_for: Option<&'static str>,
+    log: Vec<Logged>,
+}
+
+#[derive(Serialize)]
+struct Logged {
+    time: String,
+    event: &'static str,
+    bytes: Option<u64>,
+    age_seconds: Option<u64>,
+    reason: Option<&'static str>,
+}
+
+impl From<&About> for Known {
+    fn from(about: &About) -> Self {
+        let Standing { rank, protection, cause } = about.standing;
+        let log = about.log.iter().map(|event| Logged {
+            time: rfc3339(instant(event.time, 0)),
+            event: event.kind.code(),
+            bytes: event.bytes,
+            age_seconds: event.age,
+            reason: event.cause.map(Cause::code),
+        });
+        Self {
+            rank,
+            protected_by: protection.map(Protection::code),
+            would_go_for: cause.and_then(Cause::limit).map(Limit::name),
+            log: log.collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -113,11 +161,27 @@ struct SizeBucket {
 }
 
 impl<'a> Stats<'a> {
-    pub fn new(report: &'a StatsReport) -> Self {
+    pub fn new(report: &'a StatsReport<'_>) -> Self {
         let (stats, now) = (&report.stats, report.now);
-        let entry = |entry: &'a cache::Entry| {
-            let uses = [Shield::default().protection(entry, now)];
-            Entry::new(entry.key, None, Some(entry), uses, now)
+        let librarian = report.librarian;
+        let show = |key: Key, entry: Option<&'a cache::Entry>| {
+            let uses = [entry.and_then(|entry| Shield::default().protection(entry, now))];
+            Entry::new(key, librarian.source(key), entry, uses, now)
+        };
+        let listed = || {
+            let entries = report.listed().map(|entry| (entry.key, Some(entry)));
+            entries.map(|(key, entry)| Listed { entry: show(key, entry), about: None }).collect()
+        };
+        let about = |about: &'a About| {
+            let mut entry = show(about.key, about.entry.as_ref());
+            if about.is_absent {
+                entry.state = Some("absent");
+            }
+            Listed { entry, about: Some(about.into()) }
+        };
+        let entries = match &report.standings {
+            Some(standings) => Some(standings.about.iter().map(about).collect()),
+            None => report.list.then(listed),
         };
         Self {
             total: TotalsAndFiles { totals: stats.totals.into(), files: stats.files },
@@ -148,7 +212,7 @@ impl<'a> Stats<'a> {
                 unreadable: stats.processes.unreadable,
             },
             histogram: report.histogram.as_ref().map(Histogram::from),
-            entries: report.list.then(|| stats.entries.iter().map(entry).collect()),
+            entries,
             history: report.history.as_ref().map(History::from),
         }
     }
