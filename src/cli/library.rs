@@ -167,9 +167,10 @@ impl Librarian {
         })
     }
 
-    /// What `key` was encoded from, if the library has it.
+    /// What `key` was encoded from, if the library or a search has it.
     pub fn source(&self, key: Key) -> Option<&Source> {
-        if self.has_library() { self.names().get(key) } else { None }
+        let names = if self.has_library() { Some(self.names()) } else { self.names.get() };
+        names?.get(key)
     }
 
     /// The wanted keys that come from `source`, and their names.
