@@ -6,12 +6,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::common::json_schema::{SCHEMA, faults, is_valid};
 use crate::common::{Age, Run, Size, TestCache, key, pin_name};
 
 /// What may be missing from an object that has it: what only some option or some bytes bring.
-const OPTIONAL: [&str; 10] = [
+const OPTIONAL: [&str; 14] = [
     "root_hex",
     "path_hex",
     "source_hex",
@@ -22,6 +23,10 @@ const OPTIONAL: [&str; 10] = [
     "histogram",
     "entries",
     "history",
+    "rank",
+    "protected_by",
+    "would_go_for",
+    "log",
 ];
 
 /// An object that was printed, and by what.
@@ -60,6 +65,22 @@ fn full() -> TestCache {
     cache.events(&log).file("README", b"").file(foreign, b"")
 }
 
+/// One whose entries have names, of bytes that are no text, and a past.
+fn named() -> TestCache {
+    let source = OsStr::from_bytes(b"film \xff.mkv");
+    let quality = OsStr::from_bytes(b"q\xfe");
+    let cache = full();
+    let media = cache.outside_path("media");
+    let cache = cache.file(media.join(source), b"").env("HLS_CACHE_LIBRARY", &media);
+    let cache = cache.env("HLS_CACHE_QUALITIES", quality).env("HLS_CACHE_TRACKS", "-1..1");
+    let text =
+        [media.join(source).as_os_str().as_bytes(), b"|", quality.as_bytes(), b"|0"].concat();
+    let key = hex::encode(&Sha256::digest(&text)[..8]);
+    std::fs::rename(cache.entry_path("b"), cache.root().join(key)).expect("named");
+    let log = format!("1700000000 evict {} 5 6 min-free\n", crate::common::key("a"));
+    cache.events(&log)
+}
+
 /// Runs every command in every exit status that prints something.
 fn samples() -> Vec<Sample> {
     let [a, p, none] = ["a", "p", "none"].map(key);
@@ -68,7 +89,7 @@ fn samples() -> Vec<Sample> {
     let limits = "-v sweep -n --max-size 25K --min-budget 0 --low-water 50 --keep-recent 1h \
                   --max-entries 9 --min-free 1 --older-than 90d";
     let key = "key --quality q --audio -1";
-    let cases: [(TestCache, &str, i32); 24] = [
+    let cases: [(TestCache, &str, i32); 26] = [
         (cache(), "sweep --max-size 1T", 0),
         (cache(), limits, 0),
         (full(), sweep, 3),
@@ -88,6 +109,8 @@ fn samples() -> Vec<Sample> {
         (TestCache::new().real("a").emptied("a", "subs/sub-0.vtt"), "verify --deep", 3),
         (TestCache::new(), "stats", 0),
         (full(), "stats --entries --histogram --max-size 1G", 0),
+        (named(), &format!("stats {a} {none}"), 0),
+        (named(), "stats --entries", 0),
         (TestCache::new(), "stats --history", 0),
         (full(), "stats --history", 0),
         (broken(), "stats --entries", 1),
