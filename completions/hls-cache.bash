@@ -277,7 +277,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__stats)
-            opts="-q -v -h -V --entries --sort --max-size --histogram --prometheus --textfile --root --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --entries --sort --max-size --histogram --history --prometheus --textfile --root --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -86,6 +86,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l textfile -
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l root -d 'Use the cache in directory DIR [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l entries -d 'List the entries, and say which are in use'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l histogram -d 'Draw histograms of the time since the last use and of entry sizes'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l history -d 'Show two weeks of hits and evictions, and the hits that other sizes would have had'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l prometheus -d 'Print metrics for Prometheus instead of the report'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l json -d 'Print one JSON object (key: one per line)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -s q -l quiet -d 'Print only warnings and errors'
