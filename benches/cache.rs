@@ -121,6 +121,7 @@ fn run(options: &Options) -> io::Result<()> {
     println!("{} entries of {} segments, {} runs", options.entries, options.segments, options.runs);
     fill(&cache, options.entries, options.segments)?;
     scan(options, scratch.path(), &cache)?;
+    history(options, scratch.path())?;
     progress(options, &cache)?;
     evict(options, scratch.path())?;
     evict_beside_processes(options, scratch.path(), &cache)?;
@@ -180,6 +181,46 @@ fn scan(options: &Options, scratch: &Path, cache: &Path) -> io::Result<()> {
     race.add("pdu", "pdu", &["--max-depth", "1"], Some(cache));
     race.add("dua", "dua", &["aggregate"], Some(cache));
     race.run(options.runs, |_| Ok(()))
+}
+
+/// What the event log costs, on a cache of no entries: a million requests of 100,000 keys, some of which every sweep of
+/// an LRU cache would evict, and then the log at its largest, of 64 MiB.
+fn history(options: &Options, scratch: &Path) -> io::Result<()> {
+    /// In bytes; a sweep starts a new log when it is larger.
+    const LARGEST: u64 = 64 << 20;
+    for (title, largest) in [("a million requests", u64::MAX), ("an event log of 64 MiB", LARGEST)]
+    {
+        let cache = scratch.join(title.replace(' ', "-"));
+        std::fs::create_dir(&cache)?;
+        let mut out = BufWriter::new(File::create(cache.join(layout::EVENTS_LOG))?);
+        let (mut requests, mut written, mut dice) = (0_u64, 0, 1_u64);
+        while written < largest && (largest < u64::MAX || requests < 1_000_000) {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // Some keys are requested far more often than others.
+            let key = KeySuffix::new(b"", 0, None)
+                .key(&((dice >> 33) % (dice % 100_000 + 1)).to_be_bytes());
+            let (time, bytes) = (1_700_000_000 + requests, (1 << 30) + key.as_u64() % (1 << 32));
+            let kind = if requests.is_multiple_of(3) { "miss" } else { "hit" };
+            let mut lines = format!("{time} {kind} {key} {bytes}\n");
+            if requests.is_multiple_of(7) {
+                lines += &format!("{time} evict {key} {bytes} 86400 over-budget\n");
+            }
+            out.write_all(lines.as_bytes())?;
+            written += lines.len() as u64;
+            requests += 1;
+        }
+        out.flush()?;
+        let mut race = Race::new(title);
+        let budget = ["--max-size", "20TiB", "--root"];
+        let mut add = |name, option: &[&str]| {
+            race.add(name, OURS, &[&["stats"], option, &budget].concat(), Some(&cache));
+        };
+        add("hls-cache stats --history", &["--history"]);
+        add("hls-cache stats", &[]);
+        add("hls-cache stats --prometheus", &["--prometheus"]);
+        race.run(options.runs, |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 /// The cost of the progress bar, on a terminal made by `script`.

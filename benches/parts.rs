@@ -6,12 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use hls_cache::cache::events::{Event, Summary};
+use hls_cache::cache::events::{Event, EventKind, Summary};
 use hls_cache::cache::{CacheView, Entry, PinState, State};
+use hls_cache::history::{Calendar, Recorder};
 use hls_cache::key::{Key, KeySuffix, absolute};
 use hls_cache::plan::{Fate, Plan, Policy, Step, Sweep};
 use hls_cache::root::Space;
 use hls_cache::{Root, layout};
+use jiff::tz::TimeZone;
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -97,6 +99,26 @@ fn read_event_log(bencher: Bencher<'_, '_>, lines: u32) {
     std::fs::write(dir.path().join(layout::EVENTS_LOG), log).expect("an event log");
     let root = Root::open(dir.path()).expect("a cache");
     bencher.counter(ItemsCount::new(lines)).bench_local(|| Summary::read(&root, NOW));
+}
+
+/// A million requests of 100,000 keys, from the event to the advice: what `stats --history` adds to reading the log.
+#[divan::bench(args = [1_000_000])]
+fn history(bencher: Bencher<'_, '_>, requests: u32) {
+    let mut dice = 1_u64;
+    let request = |time| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let number = (dice >> 33) % (dice % 100_000 + 1);
+        let kind = if number.is_multiple_of(3) { EventKind::Miss } else { EventKind::Hit };
+        Event { bytes: Some((1 << 30) + number), ..Event::new(i64::from(time), kind, key(number)) }
+    };
+    let events: Vec<Event> = (0..requests).map(request).collect();
+    bencher.counter(ItemsCount::new(requests)).bench_local(|| {
+        let mut recorder = Recorder::new(Calendar::ending(NOW, &TimeZone::UTC));
+        for event in &events {
+            recorder.record(event);
+        }
+        recorder.finish(&[], 20 << 40)
+    });
 }
 
 /// Ten entries of a hundred segments, warm.

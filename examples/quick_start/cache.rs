@@ -54,16 +54,20 @@ pub struct DemoCache {
     /// Pins one entry, as a player would.
     _viewer: Pin,
     directory: TempDir,
+    /// The media files, empty.
+    media: TempDir,
 }
 
 impl DemoCache {
     /// Makes an entry and its events for each of [`FILMS`], and pins one; ages count from `now`.
     pub fn lay_out(now: SystemTime) -> Result<Self, Box<dyn std::error::Error>> {
         let directory = tempfile::Builder::new().prefix("hls-cache-demo-").tempdir()?;
+        let media = tempfile::Builder::new().prefix("hls-cache-media-").tempdir()?;
         let cache = Cache::open(directory.path())?;
         let ago = |age: Duration| now - age - SLACK;
         for film in FILMS {
             let key = key(film.name)?;
+            fs::write(media.path().join(film.name).with_extension("mkv"), "")?;
             let path = cache.dir_for(key);
             copy(&fixture(), &path)?;
             for file in film.emptied {
@@ -79,7 +83,12 @@ impl DemoCache {
             age(&path, ago(film.played * HOUR))?;
         }
         let viewer = cache.pin(key("alien")?)?.ok_or("a remover is at work in a new cache")?;
-        Ok(Self { _viewer: viewer, directory })
+        Ok(Self { _viewer: viewer, directory, media })
+    }
+
+    /// The value of `--library`: the media files, which the daemon saw in `/media`.
+    pub fn library(&self) -> String {
+        format!("{}=/media", self.media.path().display())
     }
 
     /// The cache's directory.

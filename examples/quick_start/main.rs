@@ -35,7 +35,7 @@ const STEPS: [(&str, &str, i32); 7] = [
         0,
     ),
     ("Evict these entries.", "sweep --max-size 300K --min-budget 0", 0),
-    ("Which entries are left?", "stats --entries --max-size 300K", 0),
+    ("Which films are left? A media library names them.", "stats --entries", 0),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -48,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let status = Command::new(&program)
             .args(command.split(' '))
             .env("HLS_CACHE_ROOT", cache.root())
+            .env("HLS_CACHE_LIBRARY", cache.library())
             .status()?;
         if status.code() != Some(expected) {
             return Err(format!("expected exit status {expected}: {status}").into());

@@ -40,13 +40,13 @@ pub struct WhatIf {
 const UNKNOWN: u64 = u64::MAX;
 /// In the place of a size: not a request, but an invalidation.
 const INVALIDATION: u64 = u64::MAX - 1;
-/// No cache is larger, so what is does not have to be told apart.
+/// Of an entry, and of a cache: larger ones are not told apart.
 const LARGEST: u64 = u64::MAX - 2;
-/// In the place of a position: the key is in no cache.
-const NOWHERE: usize = usize::MAX;
+/// In the place of a place: there is none.
+const NOWHERE: u32 = u32::MAX;
 
-/// Collects what the replay needs, twelve bytes for each request and about forty for each key: a log of 64 MiB can
-/// have three million of both.
+/// Collects what the replay needs, twelve bytes for each request and about forty for each key: two logs of 64 MiB can
+/// have six million of both.
 #[derive(Default)]
 pub(super) struct Requests {
     numbers: HashMap<Key, u32>,
@@ -71,7 +71,6 @@ impl Requests {
         if !is_request && event.bytes.is_none() && event.kind != EventKind::Invalidate {
             return;
         }
-        // 2^32 keys are a log of 90 GB.
         let Some(number) = self.number(event.key) else { return };
         let key = &mut self.keys[number as usize];
         let bytes = event.bytes.map(|bytes| bytes.min(LARGEST));
@@ -91,6 +90,10 @@ impl Requests {
     }
 
     fn number(&mut self, key: Key) -> Option<u32> {
+        // Keys and steps are counted in 32 bits: so many lines take 90 GB.
+        if self.steps.len() >= NOWHERE as usize - 1 {
+            return None;
+        }
         let next = u32::try_from(self.keys.len()).ok()?;
         let number = *self.numbers.entry(key).or_insert(next);
         if number == next {
@@ -161,6 +164,7 @@ struct Cache {
 }
 
 impl Cache {
+    /// Whether the request at `place`, for so many bytes, is still there, if it is the last one of its key.
     fn holds(&self, place: usize, bytes: u64) -> bool {
         place >= self.tail && bytes <= self.capacity
     }
@@ -170,45 +174,59 @@ impl Log {
     /// Replays the log through caches of these sizes, which all start empty, in one pass. Takes time in proportion to
     /// requests × sizes: each tail passes each place once.
     pub(super) fn replay(&self, sizes: &[u64]) -> Vec<WhatIf> {
-        let new = |&capacity| Cache { capacity, used: 0, tail: 0, hits: 0 };
+        // So that an invalidation fits none.
+        let new = |&size: &u64| Cache { capacity: size.min(LARGEST), used: 0, tail: 0, hits: 0 };
         let mut caches: Vec<Cache> = sizes.iter().map(new).collect();
+        let next = self.next();
         let mut last = vec![NOWHERE; self.key_count];
         let mut requests = 0;
-        for (place, (&key, &bytes)) in self.steps.iter().zip(&self.bytes).enumerate() {
-            let before = std::mem::replace(&mut last[key as usize], place);
+        for (place, (&key, &bytes)) in (0_u32..).zip(self.steps.iter().zip(&self.bytes)) {
+            let is_request = bytes != INVALIDATION;
+            let stands = if is_request { place } else { NOWHERE };
+            let before = std::mem::replace(&mut last[key as usize], stands) as usize;
             let bytes_before = self.bytes.get(before).copied();
-            if bytes == INVALIDATION {
-                last[key as usize] = NOWHERE;
-                let Some(bytes_before) = bytes_before else { continue };
-                for cache in caches.iter_mut().filter(|cache| cache.holds(before, bytes_before)) {
-                    cache.used -= bytes_before;
+            if let Some(bytes_before) = bytes_before {
+                for cache in &mut caches {
+                    let is_there = cache.holds(before, bytes_before);
+                    cache.hits += u64::from(is_there && is_request);
+                    cache.used -= if is_there { bytes_before } else { 0 };
                 }
+            }
+            if !is_request {
                 continue;
             }
             requests += 1;
             for cache in &mut caches {
-                if let Some(bytes_before) = bytes_before
-                    && cache.holds(before, bytes_before)
-                {
-                    cache.hits += 1;
-                    cache.used -= bytes_before;
-                }
                 let Some(room) = cache.capacity.checked_sub(bytes) else { continue };
                 while cache.used > room {
-                    let (tail, size) = (cache.tail, self.bytes[cache.tail]);
-                    let is_there =
-                        last[self.steps[tail] as usize] == tail && size <= cache.capacity;
-                    cache.used -= if is_there { size } else { 0 };
+                    // Its key was not requested since, nor invalidated.
+                    let is_last = next[cache.tail] > place;
+                    let size = self.bytes[cache.tail];
+                    cache.used -= if is_last && size <= cache.capacity { size } else { 0 };
                     cache.tail += 1;
                 }
                 cache.used += bytes;
             }
         }
-        let done = caches.into_iter().map(|Cache { capacity, hits, .. }| WhatIf {
-            max_size: capacity,
+        let done = sizes.iter().zip(caches).map(|(&max_size, Cache { hits, .. })| WhatIf {
+            max_size,
             requests: HitRate { hits, misses: requests - hits },
         });
         done.collect()
+    }
+
+    /// For each place, where the next step of the same key stands. The tails read it from one end to the other, where
+    /// asking each key for its last request would jump about in memory.
+    fn next(&self) -> Vec<u32> {
+        let mut last = vec![NOWHERE; self.key_count];
+        let mut next = vec![NOWHERE; self.steps.len()];
+        for (place, &key) in (0_u32..).zip(&self.steps) {
+            let before = std::mem::replace(&mut last[key as usize], place);
+            if let Some(next) = next.get_mut(before as usize) {
+                *next = place;
+            }
+        }
+        next
     }
 
     /// Bytes of all requested keys, each with the size of its last request: what a cache would need to keep them all.
@@ -305,9 +323,9 @@ mod tests {
             let log = log(&events, &[]);
             let replayed = log.replay(&capacities);
             for what_if in replayed {
-                let mut plain = PlainLru { capacity: what_if.max_size, kept: Vec::new(), hits: 0 };
+                // As the log and the sizes are taken: see LARGEST.
+                let mut plain = PlainLru { capacity: what_if.max_size.min(LARGEST), kept: Vec::new(), hits: 0 };
                 for event in &events {
-                    // As the log is recorded: see LARGEST.
                     plain.take(event, event.bytes.unwrap().min(LARGEST));
                 }
                 prop_assert_eq!(what_if.requests.hits, plain.hits, "of {} bytes", what_if.max_size);

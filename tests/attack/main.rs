@@ -11,6 +11,7 @@ mod common;
 
 mod clocks;
 mod crash;
+mod event_log;
 mod failing_daemon;
 mod faults;
 mod full_disk;

@@ -316,7 +316,7 @@ fn judge(outcomes: &[Output]) -> (Vec<(String, String)>, String) {
 
 /// The Go daemon of the race, built into a directory that is deleted with it; `None`, said loudly,
 /// where there is no Go.
-fn go_daemon() -> Option<(TempDir, PathBuf)> {
+pub fn go_daemon() -> Option<(TempDir, PathBuf)> {
     if !need::tool("go") {
         return None;
     }

@@ -27,7 +27,7 @@ const LIMIT: [&str; 5] = ["sweep", "--max-size", "25K", "--min-budget", "0"];
 
 impl Shelf {
     fn new() -> Self {
-        Self::seen_as(|media| media.to_owned())
+        Self::seen_as(Path::to_owned)
     }
 
     /// The daemon sees the library elsewhere.
@@ -71,7 +71,7 @@ impl Shelf {
     }
 }
 
-fn source(path: PathBuf, quality: &str, audio: i64, burn: Option<i64>) -> Value {
+fn source(path: &Path, quality: &str, audio: i64, burn: Option<i64>) -> Value {
     json!({"path": path, "quality": quality, "audio": audio, "burn": burn})
 }
 
@@ -87,14 +87,14 @@ fn every_command_shows_what_an_entry_was_encoded_from() {
     let film = shelf.media.join("films/Alien (1979).mkv");
     let [first, second] = &shelf.alien;
     let stats = shelf.json(&["stats", "--entries"], 0);
-    assert_eq!(entry(&stats, first)["source"], source(film.clone(), "1080p", -1, None));
-    assert_eq!(entry(&stats, second)["source"], source(film.clone(), "", 15, None));
+    assert_eq!(entry(&stats, first)["source"], source(&film, "1080p", -1, None));
+    assert_eq!(entry(&stats, second)["source"], source(&film, "", 15, None));
     assert_eq!(entry(&stats, &key("x"))["source"], Value::Null);
     let shown = shelf.cache.run(["stats"]).success().stdout();
     assert!(shown.contains("names      3 of 4 entries have one"), "{shown}");
 
     let sweep = shelf.json(&[&LIMIT[..], &["-n"]].concat(), 0);
-    assert_eq!(entry(&sweep, first)["source"], source(film.clone(), "1080p", -1, None));
+    assert_eq!(entry(&sweep, first)["source"], source(&film, "1080p", -1, None));
     let shown = shelf.cache.run([&LIMIT[..], &["-n"]].concat()).success().stdout();
     assert!(shown.contains("  films/Alien (1979).mkv, 1080p, default track\n"), "{shown}");
     let shown = shelf.cache.run(["invalidate", "-n", second]).success().stdout();
@@ -102,7 +102,7 @@ fn every_command_shows_what_an_entry_was_encoded_from() {
 
     fs::remove_file(shelf.cache.root().join(first).join("video/init.mp4")).unwrap();
     let verify = shelf.json(&["verify"], 3);
-    assert_eq!(entry(&verify, first)["source"], source(film, "1080p", -1, None));
+    assert_eq!(entry(&verify, first)["source"], source(&film, "1080p", -1, None));
     let shown = shelf.cache.run(["verify"]).code(3).stdout();
     let last = "To be transcoded again:\n  films/Alien (1979).mkv (1080p, default track)\n";
     assert!(shown.ends_with(last), "{shown}");
@@ -114,7 +114,7 @@ fn a_daemon_may_see_the_library_elsewhere() {
     let seen = PathBuf::from("/data/media/shows/Dark/S01E01.mkv");
     let mapped = format!("{}=/data//media/", shelf.media.display());
     let stats = shelf.json(&["stats", "--entries", "--library", &mapped], 0);
-    assert_eq!(entry(&stats, &shelf.dark)["source"], source(seen, "720p", 0, None));
+    assert_eq!(entry(&stats, &shelf.dark)["source"], source(&seen, "720p", 0, None));
     // Without the mapping nothing has a name, and nothing else differs.
     let plain = shelf.media.to_str().unwrap();
     let stats = shelf.json(&["stats", "--entries", "--library", plain], 0);
@@ -155,8 +155,8 @@ fn keys_of_five_parts_are_named_with_the_stamps_settings() {
     let shelf = Shelf { cache, ..shelf };
     let stats = shelf.json(&["stats", "--entries"], 0);
     assert_eq!(stats["foreign"]["count"], 0);
-    assert_eq!(entry(&stats, &plain)["source"], source(film.clone(), "1080p", 0, Some(-1)));
-    assert_eq!(entry(&stats, &burnt)["source"], source(film.clone(), "1080p", 0, Some(7)));
+    assert_eq!(entry(&stats, &plain)["source"], source(&film, "1080p", 0, Some(-1)));
+    assert_eq!(entry(&stats, &burnt)["source"], source(&film, "1080p", 0, Some(7)));
     assert_eq!(entry(&stats, &shelf.alien[0])["source"]["burn"], Value::Null);
     let json = shelf.json(&["invalidate", "-n", "--source", film.to_str().unwrap()], 0);
     assert_eq!(json["removed"], 4, "every quality, track and subtitle of it");
@@ -331,7 +331,7 @@ fn a_source_is_found_in_the_log_when_its_entry_is_gone() {
     assert_eq!(json["entries"].as_array().unwrap().len(), 2, "{json}");
     let gone = entry(&json, &shelf.alien[1]);
     assert_eq!((&gone["state"], &gone["log"][0]["reason"]), (&json!("absent"), &json!("min-free")));
-    assert_eq!(gone["source"], source(film, "", 15, None));
+    assert_eq!(gone["source"], source(&film, "", 15, None));
     assert_eq!(entry(&json, &shelf.alien[0])["state"], "sealed");
     shelf
         .cache

@@ -83,6 +83,7 @@ fn steady(line: &str) -> String {
 
 /// Both streams of a shell's command, less what differs from run to run.
 fn output(command: &str, cache: &DemoCache) -> String {
+    let command = command.replace("--library /media", &format!("--library {}", cache.library()));
     let output = shell(&format!("exec 2>&1; {command}"), cache.root())
         .env("HLS_CACHE_ROOT", cache.root())
         .env("LC_ALL", "C")

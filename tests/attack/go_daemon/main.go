@@ -58,6 +58,10 @@ func main() {
 	} else if shared, err = hlscache.NewHLSCache(root, 1); err != nil {
 		log.Fatal(err)
 	}
+	if os.Getenv("ATTACK_EVENTS") != "" {
+		appendEvents(shared, base, key(int(seed)), diary)
+		return
+	}
 	var playing sync.WaitGroup
 	for n := int64(0); n < sessions; n++ {
 		playing.Add(1)
@@ -74,6 +78,19 @@ func main() {
 	}
 	playing.Wait()
 	diary.note("end")
+}
+
+// appendEvents logs hits until it is told to stop, and notes how many.
+func appendEvents(cache cache, base, key string, diary *diary) {
+	for appended := 0; ; appended++ {
+		if _, err := os.Stat(filepath.Join(base, "stop")); err == nil {
+			diary.note("appended %d", appended)
+			return
+		}
+		if err := cache.Touch(key); err != nil {
+			log.Fatal(err)
+		}
+	}
 }
 
 // diary is what the sessions saw, each line written at once so that a kill loses none.
