@@ -275,8 +275,14 @@ fn the_defaults_name_variables_that_exist() {
         .filter_map(|line| Some(line.strip_prefix('#')?.split_once('=')?.0))
         .filter(|name| name.starts_with("HLS_CACHE_"))
         .collect();
-    assert_eq!(names.len(), 3, "{names:?}");
-    for name in names {
+    assert_eq!(names.len(), 6, "{names:?}");
+    // Every text is a path and a quality, so the program can refuse none: its help must know them.
+    let free = ["HLS_CACHE_LIBRARY", "HLS_CACHE_QUALITIES"];
+    let help = Command::new(env!("CARGO_BIN_EXE_hls-cache")).args(["help", "sweep"]).output();
+    let help = String::from_utf8(help.expect("hls-cache").stdout).expect("UTF-8");
+    let is_known = |name: &str| help.split_whitespace().any(|word| word == format!("{name}]"));
+    assert!(free.into_iter().all(is_known), "{help}");
+    for name in names.into_iter().filter(|name| !free.contains(name)) {
         let refused = Command::new(env!("CARGO_BIN_EXE_hls-cache"))
             .args(["--root", "/", "sweep", "--dry-run"])
             .env("HLS_CACHE_MAX_SIZE", "1G")

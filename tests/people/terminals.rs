@@ -226,3 +226,29 @@ fn a_source_named_after_an_escape_sequence_is_shown_and_not_obeyed() {
     let run = cache.bare(["key", "--long", "--quality", "q", "/m/\x1b[31m"]).run().success();
     assert!(run.stdout().ends_with("\t/m/\x1b[31m\n"));
 }
+
+/// As many columns as a media file's path needs are never there.
+#[test]
+fn a_long_title_gives_way_to_everything_else() {
+    let cache = cache();
+    let name = format!("七人の侍 {}.mkv", "long ".repeat(16));
+    let media = cache.outside_path("media");
+    let cache = cache.file(media.join(&name), b"");
+    let key = hls_cache::Cache::key_for(&media.join(&name), "1080p", -1).expect("a key");
+    std::fs::rename(cache.entry_path("b"), cache.root().join(key.to_string())).expect("b");
+    let library = format!("--library '{}'", media.display());
+    for columns in [80, 200] {
+        let options = format!("--entries {library} 2>&-");
+        let Some(shown) =
+            on_terminal(&cache, columns, "NO_COLOR=1 TERM=xterm LANG=C.UTF-8", &options)
+        else {
+            return;
+        };
+        let line = shown.lines().find(|line| line.contains("七人の")).expect("the film");
+        let widest = shown.lines().map(unicode_width::UnicodeWidthStr::width).max();
+        assert!(widest <= Some(columns as usize), "{columns}\n{shown}");
+        assert!(line.contains("1080p") && line.contains("10 MiB"), "{line}");
+        assert_eq!(line.contains("..."), columns == 80, "{line}");
+        assert_eq!(line.contains(&key.to_string()), columns == 200, "{line}");
+    }
+}
