@@ -32,7 +32,7 @@ pub struct LibraryArgs {
     pub library: Vec<OsString>,
     #[arg(
         long,
-        value_name = "Q,…",
+        value_name = "Q,Q",
         help = "Qualities to try for each file [env: HLS_CACHE_QUALITIES]"
     )]
     pub qualities: Option<OsString>,
