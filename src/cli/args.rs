@@ -107,11 +107,12 @@ pub enum Command {
     Invalidate(InvalidateArgs),
 }
 
-/// Keys are printed in the order of the sources, then of the qualities, then of the audio tracks.
+/// Keys are printed in the order of the sources, then of the qualities, the audio tracks and the burnt-in
+/// subtitles.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("sources").required(true).args(["source", "stdin"]))]
 pub struct KeyArgs {
-    /// Path of a media file; it need not exist, and symlinks are not resolved
+    /// Media file, which need not exist; symlinks are not resolved
     #[arg(value_hint = ValueHint::FilePath)]
     pub source: Vec<OsString>,
     /// Compute keys for quality Q, used verbatim (repeatable)
@@ -120,13 +121,25 @@ pub struct KeyArgs {
     /// Compute keys for audio track N; -1 is the default track (repeatable)
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, action = ArgAction::Append)]
     pub audio: Vec<i64>,
+    /// Compute five-part keys, with encoder settings TEXT
+    #[arg(long, value_name = "TEXT")]
+    pub encode: Option<OsString>,
+    /// Compute five-part keys, with the cache's .encode-stamp
+    #[arg(long)]
+    pub stamp: bool,
+    /// Compute keys for burnt-in subtitle N; -1 is none (repeatable) [default: -1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, action = ArgAction::Append)]
+    pub burn: Vec<i64>,
+    /// Take SOURCE as an id, used verbatim, not as a path
+    #[arg(long)]
+    pub id: bool,
     /// Read sources from standard input, one per line
     #[arg(long)]
     pub stdin: bool,
-    /// End records with NUL instead of newline, in input and output
+    /// End records with NUL, not newline, in input and output
     #[arg(short = '0', long)]
     pub null: bool,
-    /// Print KEY TAB QUALITY TAB AUDIO TAB SOURCE
+    /// Print KEY TAB QUALITY TAB AUDIO TAB [BURN TAB] SOURCE
     #[arg(long)]
     pub long: bool,
     /// Print the path of the entry instead of its key

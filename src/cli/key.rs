@@ -1,4 +1,5 @@
-//! `key`: compute keys; touches no cache. Sources are streamed: a batch is never collected.
+//! `key`: compute keys; touches no cache, and reads one file of it for `--stamp`. Sources are streamed: a batch is
+//! never collected.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -8,31 +9,29 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use hls_cache::key::{self, EmptySource, Key, KeySuffix};
-use hls_cache::{Error, Escaped, Operation};
+use hls_cache::{Encode, Error, Escaped, Operation, layout, stamp};
+use rustix::io::Errno;
 
 use super::{Context, output_error};
 use crate::cli::args::KeyArgs;
-use crate::cli::exit::Exit;
+use crate::cli::exit::{Exit, UsageError};
 use crate::cli::report;
 
 /// Bytes read from and written to a pipe at once: its default capacity, so that neither side waits longer
 /// than necessary.
 const BUFFER: usize = 64 * 1024;
 
+/// What a daemon hashes if it burns no subtitle into the picture.
+const NO_SUBTITLE: i64 = -1;
+
 pub fn run(context: &Context<'_>, args: &KeyArgs) -> anyhow::Result<Exit> {
     let root = if args.dir { Some(PathBuf::from(context.root_name()?)) } else { None };
-    let tracks = args.quality.iter().flat_map(|quality| {
-        let track = |&audio: &i64| Track {
-            quality: quality.clone(),
-            audio,
-            suffix: KeySuffix::new(quality.as_bytes(), audio, None),
-        };
-        args.audio.iter().map(track)
-    });
+    let settings = settings(context, args)?;
     let mut printer = Printer {
         out: BufWriter::with_capacity(BUFFER, io::stdout().lock()),
-        tracks: tracks.collect(),
+        tracks: tracks(args, settings.as_deref()),
         root,
+        is_id: args.id,
         json: context.global.json,
         long: args.long,
         end: if args.null { b'\0' } else { b'\n' },
@@ -54,17 +53,70 @@ pub fn run(context: &Context<'_>, args: &KeyArgs) -> anyhow::Result<Exit> {
     }
 }
 
-/// A quality with an audio track.
-struct Track {
-    quality: OsString,
+/// The encoder settings of keys of five parts; `None` for keys of three.
+fn settings(context: &Context<'_>, args: &KeyArgs) -> anyhow::Result<Option<Vec<u8>>> {
+    let usage = |message: &str| Err(UsageError::with_remedy(message.into()).into());
+    match &args.encode {
+        Some(_) if args.stamp => {
+            usage("--encode and --stamp both give the encoder settings; drop one")
+        }
+        Some(text) => Ok(Some(text.as_bytes().to_vec())),
+        None if args.stamp => read_stamp(context).map(Some),
+        None if !args.burn.is_empty() => {
+            usage("--burn makes keys of five parts; add --encode TEXT or --stamp")
+        }
+        None => Ok(None),
+    }
+}
+
+fn read_stamp(context: &Context<'_>) -> anyhow::Result<Vec<u8>> {
+    let root = context.open_root()?;
+    let settings = stamp::read(&root).and_then(|settings| {
+        let path = || root.path().join(layout::ENCODE_STAMP);
+        settings.ok_or_else(|| Error::new(Operation::ReadEncodeStamp, path(), Errno::NOENT))
+    });
+    match settings {
+        Ok(settings) => Ok(settings.into_bytes()),
+        Err(error) => Err(anyhow::Error::msg(report::no_settings(&error))),
+    }
+}
+
+/// What is hashed with each source, in the order of output.
+fn tracks<'a>(args: &'a KeyArgs, settings: Option<&'a [u8]>) -> Vec<Track<'a>> {
+    let encodes = match settings {
+        None => vec![None],
+        Some(settings) => {
+            let burns = if args.burn.is_empty() { &[NO_SUBTITLE] } else { &*args.burn };
+            burns.iter().map(|&burn| Some(Encode { burn, settings })).collect()
+        }
+    };
+    let mut tracks = Vec::new();
+    for quality in &args.quality {
+        let quality = quality.as_bytes();
+        for &audio in &args.audio {
+            tracks.extend(encodes.iter().map(|&encode| {
+                let suffix = KeySuffix::new(quality, audio, encode);
+                Track { quality, audio, encode, suffix }
+            }));
+        }
+    }
+    tracks
+}
+
+/// A quality with an audio track, and for a key of five parts with a burnt-in subtitle.
+struct Track<'a> {
+    quality: &'a [u8],
     audio: i64,
+    encode: Option<Encode<'a>>,
     suffix: KeySuffix,
 }
 
-struct Printer<W> {
+struct Printer<'a, W> {
     out: W,
-    tracks: Vec<Track>,
+    tracks: Vec<Track<'a>>,
     root: Option<PathBuf>,
+    /// Sources are ids, not paths.
+    is_id: bool,
     json: bool,
     long: bool,
     end: u8,
@@ -75,7 +127,7 @@ struct Printer<W> {
     exit: Exit,
 }
 
-impl<W: Write> Printer<W> {
+impl<W: Write> Printer<'_, W> {
     fn arguments(&mut self, sources: &[OsString]) -> Result<(), Error> {
         sources.iter().try_for_each(|source| self.source(source.as_bytes()))
     }
@@ -112,7 +164,9 @@ impl<W: Write> Printer<W> {
 
     fn source(&mut self, source: &[u8]) -> Result<(), Error> {
         if source.is_empty() {
-            self.skip(&EmptySource);
+            let reason: &dyn fmt::Display =
+                if self.is_id { &"the id is empty: name a source" } else { &EmptySource };
+            self.skip(reason);
             return Ok(());
         }
         let absolute = match self.absolute(source) {
@@ -131,12 +185,15 @@ impl<W: Write> Printer<W> {
     }
 
     /// Reports a source that has no key, and continues with the others.
-    fn skip(&mut self, reason: &impl fmt::Display) {
-        report::report_error(reason);
+    fn skip(&mut self, reason: &dyn fmt::Display) {
+        report::report_error(&reason);
         self.exit = Exit::Error;
     }
 
     fn absolute<'s>(&mut self, source: &'s [u8]) -> io::Result<Cow<'s, [u8]>> {
+        if self.is_id {
+            return Ok(Cow::Borrowed(source));
+        }
         let known = &mut self.working_dir;
         key::absolute(source, || match known {
             Some(directory) => Ok(directory.clone()),
@@ -145,10 +202,10 @@ impl<W: Write> Printer<W> {
     }
 
     fn print(&mut self, key: Key, track: usize, source: &[u8]) -> io::Result<()> {
-        let Track { quality, audio, .. } = &self.tracks[track];
+        let Track { quality, audio, encode, .. } = self.tracks[track];
         if self.json {
             let root = self.root.as_deref();
-            return report::json::key(&mut self.out, key, source, quality.as_bytes(), *audio, root);
+            return report::json::key(&mut self.out, key, source, quality, audio, encode, root);
         }
         let escape = self.escape;
         let text = |out: &mut W, text: &[u8]| {
@@ -168,10 +225,14 @@ impl<W: Write> Printer<W> {
             return self.out.write_all(&record);
         }
         if self.long {
-            for field in [quality.as_bytes(), audio.to_string().as_bytes(), source] {
-                self.out.write_all(b"\t")?;
-                text(&mut self.out, field)?;
+            let out = &mut self.out;
+            out.write_all(b"\t")?;
+            text(out, quality)?;
+            write!(out, "\t{audio}\t")?;
+            if let Some(Encode { burn, .. }) = encode {
+                write!(out, "{burn}\t")?;
             }
+            text(out, source)?;
         }
         self.out.write_all(&[self.end])
     }

@@ -162,6 +162,11 @@ pub fn exact_span(span: Duration) -> String {
     if text.is_empty() { "0s".into() } else { text }
 }
 
+/// Why there are no encoder settings to compute keys with.
+pub fn no_settings(error: &Error) -> String {
+    format!("{error}; give the settings with --encode TEXT")
+}
+
 /// The line about the maintainers that a run waits for.
 fn waiting(holders: &[Holder], patience: Duration) -> String {
     let patience = humantime::format_duration(patience);

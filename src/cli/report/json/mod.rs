@@ -19,7 +19,7 @@ use hls_cache::cache::{self, PinState, Unit};
 use hls_cache::library;
 use hls_cache::plan::{self, Protection};
 use hls_cache::units::{age, rfc3339};
-use hls_cache::{Key, Root};
+use hls_cache::{Encode, Key, Root};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 pub use self::removal::{Removing, lists};
@@ -81,6 +81,10 @@ pub struct KeyLine<'a> {
     #[serde(flatten)]
     quality: Text<'a>,
     audio: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    burn: Option<i64>,
+    #[serde(flatten)]
+    encode: Option<Text<'a>>,
     #[serde(flatten)]
     dir: Option<Text<'a>>,
 }
@@ -278,6 +282,7 @@ pub fn key(
     source: &[u8],
     quality: &[u8],
     audio: i64,
+    encode: Option<Encode<'_>>,
     root: Option<&Path>,
 ) -> io::Result<()> {
     let key = key.to_string();
@@ -285,7 +290,9 @@ pub fn key(
     let text = |name, bytes| Text { name, bytes };
     let dir = dir.as_ref().map(|dir| Text::new("dir", dir));
     let (source, quality) = (text("source", source), text("quality", quality));
-    line(out, &KeyLine { key, source, quality, audio, dir })
+    let burn = encode.map(|encode| encode.burn);
+    let encode = encode.map(|encode| text("encode", encode.settings));
+    line(out, &KeyLine { key, source, quality, audio, burn, encode, dir })
 }
 
 fn line(out: &mut dyn Write, object: &impl Serialize) -> io::Result<()> {
