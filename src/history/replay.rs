@@ -49,8 +49,7 @@ const NOWHERE: u32 = u32::MAX;
 /// have six million of both.
 #[derive(Default)]
 pub(super) struct Requests {
-    numbers: HashMap<Key, u32>,
-    keys: Vec<KeyFacts>,
+    keys: HashMap<Key, KeyFacts>,
     /// Which key each step is about; beside it in `bytes`, which size it has.
     steps: Vec<u32>,
     bytes: Vec<u64>,
@@ -59,6 +58,8 @@ pub(super) struct Requests {
 
 #[derive(Clone, Copy)]
 struct KeyFacts {
+    /// In the order of the first event.
+    number: u32,
     /// The last that the log says.
     bytes: u64,
     /// When it was last requested.
@@ -71,8 +72,13 @@ impl Requests {
         if !is_request && event.bytes.is_none() && event.kind != EventKind::Invalidate {
             return;
         }
-        let Some(number) = self.number(event.key) else { return };
-        let key = &mut self.keys[number as usize];
+        // Keys and steps are counted in 32 bits: more of them are a log of 90 GB, whose end is left out.
+        let Ok(number) = u32::try_from(self.keys.len()) else { return };
+        if self.steps.len() >= NOWHERE as usize {
+            return;
+        }
+        let new = KeyFacts { number, bytes: UNKNOWN, used: None };
+        let key = self.keys.entry(event.key).or_insert(new);
         let bytes = event.bytes.map(|bytes| bytes.min(LARGEST));
         key.bytes = bytes.unwrap_or(key.bytes);
         if is_request {
@@ -81,46 +87,35 @@ impl Requests {
                 let age = event.time.saturating_sub(used);
                 self.hit_ages.push(u64::try_from(age).unwrap_or(0));
             }
-            self.steps.push(number);
+            self.steps.push(key.number);
             self.bytes.push(bytes.unwrap_or(UNKNOWN));
         } else if event.kind == EventKind::Invalidate {
-            self.steps.push(number);
+            self.steps.push(key.number);
             self.bytes.push(INVALIDATION);
         }
-    }
-
-    fn number(&mut self, key: Key) -> Option<u32> {
-        // Keys and steps are counted in 32 bits: so many lines take 90 GB.
-        if self.steps.len() >= NOWHERE as usize - 1 {
-            return None;
-        }
-        let next = u32::try_from(self.keys.len()).ok()?;
-        let number = *self.numbers.entry(key).or_insert(next);
-        if number == next {
-            self.keys.push(KeyFacts { bytes: UNKNOWN, used: None });
-        }
-        Some(number)
     }
 
     /// The log with the sizes filled in, and the ages at its hits, in seconds. A size that a request does not say is
     /// its entry's, else the last that the log says of the key, else the median of these.
     pub(super) fn finish(mut self, entries: &[Entry]) -> (Log, Vec<u64>) {
         for entry in entries {
-            if let Some(&number) = self.numbers.get(&entry.key) {
-                self.keys[number as usize].bytes = entry.bytes.min(LARGEST);
+            if let Some(key) = self.keys.get_mut(&entry.key) {
+                key.bytes = entry.bytes.min(LARGEST);
             }
         }
-        // Nobody needs the keys themselves from here on.
-        self.numbers = HashMap::new();
-        let sizes = self.keys.iter().map(|key| key.bytes);
-        let mut known: Vec<u64> = sizes.clone().filter(|&bytes| bytes != UNKNOWN).collect();
+        let mut sizes = vec![UNKNOWN; self.keys.len()];
+        // From here on the keys are numbers.
+        for key in std::mem::take(&mut self.keys).into_values() {
+            sizes[key.number as usize] = key.bytes;
+        }
+        let mut known: Vec<u64> = sizes.iter().copied().filter(|&size| size != UNKNOWN).collect();
         let median = quantile(&mut known, 50).unwrap_or(0);
-        let mut is_guessed = vec![false; self.keys.len()];
+        let mut is_guessed = vec![false; sizes.len()];
         let mut guessed_requests = 0;
         for (&key, bytes) in self.steps.iter().zip(&mut self.bytes) {
             let key = key as usize;
             if *bytes == UNKNOWN {
-                let size = self.keys[key].bytes;
+                let size = sizes[key];
                 let is_unknown = size == UNKNOWN;
                 *bytes = if is_unknown { median } else { size };
                 guessed_requests += u64::from(is_unknown);
@@ -129,7 +124,7 @@ impl Requests {
         }
         let guessed_keys = is_guessed.into_iter().filter(|&guessed| guessed).count() as u64;
         let log = Log {
-            key_count: self.keys.len(),
+            key_count: sizes.len(),
             steps: self.steps,
             bytes: self.bytes,
             guessed_keys,
@@ -178,16 +173,16 @@ impl Log {
         let new = |&size: &u64| Cache { capacity: size.min(LARGEST), used: 0, tail: 0, hits: 0 };
         let mut caches: Vec<Cache> = sizes.iter().map(new).collect();
         let next = self.next();
-        let mut last = vec![NOWHERE; self.key_count];
+        // Where the last request of each key stands, and its size: side by side, because each is fetched from far away.
+        let mut last = vec![(NOWHERE, 0); self.key_count];
         let mut requests = 0;
         for (place, (&key, &bytes)) in (0_u32..).zip(self.steps.iter().zip(&self.bytes)) {
             let is_request = bytes != INVALIDATION;
-            let stands = if is_request { place } else { NOWHERE };
-            let before = std::mem::replace(&mut last[key as usize], stands) as usize;
-            let bytes_before = self.bytes.get(before).copied();
-            if let Some(bytes_before) = bytes_before {
+            let this = if is_request { (place, bytes) } else { (NOWHERE, 0) };
+            let (before, bytes_before) = std::mem::replace(&mut last[key as usize], this);
+            if before != NOWHERE {
                 for cache in &mut caches {
-                    let is_there = cache.holds(before, bytes_before);
+                    let is_there = cache.holds(before as usize, bytes_before);
                     cache.hits += u64::from(is_there && is_request);
                     cache.used -= if is_there { bytes_before } else { 0 };
                 }
