@@ -101,8 +101,9 @@ fn a_width_that_no_terminal_has_is_not_believed() {
 #[test]
 fn the_history_fits_every_terminal_and_is_never_wider_than_a_hundred_columns() {
     let cache = cache();
-    let plays =
-        |n: u64| cache.event(if n % 3 == 0 { "miss" } else { "hit" }, "a", (n % 300).hours());
+    let plays = |n: u64| {
+        cache.event(if n.is_multiple_of(3) { "miss" } else { "hit" }, "a", (n % 300).hours())
+    };
     let log: String = (0..400).map(plays).collect();
     let cache = cache.events(&log);
     let history = |shown: &str| shown.split_once("\n/").expect("the summary").0.to_owned();
