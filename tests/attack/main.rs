@@ -14,6 +14,7 @@ mod crash;
 mod failing_daemon;
 mod faults;
 mod full_disk;
+mod library;
 mod limits;
 mod min_free;
 mod namespaces;
