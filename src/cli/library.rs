@@ -77,6 +77,8 @@ pub struct Librarian {
     there: HashSet<Key>,
     keep: Vec<PathBuf>,
     prefer_unnamed: bool,
+    /// Why keys of five parts cannot be computed.
+    unread_stamp: Option<Error>,
     warnings: Mutex<Vec<String>>,
     now: SystemTime,
 }
@@ -103,32 +105,32 @@ impl Librarian {
             Some(tracks) => tracks,
             None => environment("HLS_CACHE_TRACKS")?.unwrap_or_default(),
         };
-        let mut warnings = Vec::new();
-        let settings = stamp::read(root).unwrap_or_else(|error| {
-            warnings.push(format!("{error}; only keys of three parts are tried"));
-            None
-        });
+        let (settings, unread_stamp) = match stamp::read(root) {
+            Ok(settings) => (settings, None),
+            Err(error) => (None, Some(error)),
+        };
         let variants = Variants::new(args.qualities(), tracks, settings.map(String::into_bytes))
             .map_err(|error| {
                 UsageError::new(format!("{error}; shorten --qualities or --tracks"))
             })?;
         let library = Library::new(dirs, variants);
-        if library.is_empty() {
-            // Without a library nobody asks for keys of five parts, but for `--source`, which says the same.
-            warnings.clear();
-        }
         let there: HashSet<Key> = cache::entry_keys(root)?.into_iter().collect();
         let wanted = there.iter().copied().chain(also).collect();
-        Ok(Self {
+        let librarian = Self {
             library,
             wanted,
             there,
             names: OnceLock::new(),
             keep: Vec::new(),
             prefer_unnamed: false,
-            warnings: Mutex::new(warnings),
+            unread_stamp,
+            warnings: Mutex::default(),
             now,
-        })
+        };
+        if librarian.has_library() {
+            librarian.warn_of_stamp();
+        }
+        Ok(librarian)
     }
 
     /// Never evict what was encoded from these sources.
@@ -175,6 +177,7 @@ impl Librarian {
 
     /// The wanted keys that come from `source`, and their names.
     pub fn find(&self, source: &OsStr) -> Result<Names, Error> {
+        self.warn_of_stamp();
         Ok(self.library.find(&absolute(source)?, &self.wanted))
     }
 
@@ -196,16 +199,31 @@ impl Librarian {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Adds a warning, once.
     fn warn(&self, warning: String) {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
     }
 
-    /// What the options say about `entries`. Fails if a source that the user keeps cannot be read in full, since
-    /// its entries would go.
+    fn warn_of_stamp(&self) {
+        if let Some(error) = &self.unread_stamp {
+            self.warn(format!("{error}; only keys of three parts are tried"));
+        }
+    }
+
+    /// What the options say about `entries`. Fails if a source that the user keeps cannot be read in full, or the
+    /// settings that its keys are made with, since its entries would go.
     pub fn advise(&self, entries: &[Entry]) -> Result<Advice, Error> {
         let mut advice = Advice::default();
+        if let Some(error) = self.unread_stamp.as_ref().filter(|_| !self.keep.is_empty()) {
+            return Err(error.clone());
+        }
+        // Not those that were there when the run began: it may have waited for hours for another maintainer.
+        let wanted = entries.iter().map(|entry| entry.key).collect();
         for source in &self.keep {
-            let found = self.library.find(source, &self.wanted);
+            let found = self.library.find(source, &wanted);
             // A disk that is not mounted leaves an empty directory.
             if let Some(gap) = found.unusable.first().or(found.unread()) {
                 return Err(gap.clone());

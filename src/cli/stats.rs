@@ -48,7 +48,16 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
             standings(context, &stats, &librarian, &keys, events, limits_of(args, &stats, given))
         })
         .transpose()?;
-    if context.global.json && (args.entries || args.unnamed || standings.is_some()) {
+    // With --textfile, usually a timer's, print a report only if another option requests one.
+    let is_requested =
+        context.global.json || args.entries || args.unnamed || args.histogram || args.history;
+    let is_printed = !args.prometheus && (args.textfile.is_none() || is_requested);
+    let shows_names = if context.global.json {
+        args.entries || args.unnamed || standings.is_some()
+    } else {
+        !context.global.quiet
+    };
+    if is_printed && shows_names {
         // Before the warnings, which say what of the library could not be read.
         librarian.names();
     }
@@ -77,14 +86,11 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
             .and_then(|()| prometheus::replace(file, &text));
         report.stats.errors.extend(written.err());
     }
-    // With --textfile, usually a timer's, print a report only if another option requests one.
-    let is_requested =
-        context.global.json || args.entries || args.unnamed || args.histogram || args.history;
     if args.prometheus {
         let exit = report_diagnostics(&root, &report);
         report::print(|out| metrics(&report, out)).map_err(output_error)?;
         Ok(exit)
-    } else if args.textfile.is_some() && !is_requested {
+    } else if !is_printed {
         Ok(report_diagnostics(&root, &report))
     } else {
         context.finish(&root, &report, Ok(()))

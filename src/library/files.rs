@@ -1,11 +1,13 @@
 //! The files of media directories, as the daemon would call them.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use walkdir::{DirEntry, WalkDir};
@@ -83,10 +85,12 @@ pub(super) fn walk(dirs: impl Iterator<Item = (PathBuf, PathBuf)>) -> Walked {
             (dir, receiver, spawned)
         })
         .collect();
+    let began = Instant::now();
     let mut all = Walked::default();
     for (dir, receiver, spawned) in walks {
         match spawned {
-            Ok(()) => all.merge(collect(&dir, &receiver, PATIENCE)),
+            // What the others have waited for counts for this one, too.
+            Ok(()) => all.merge(collect(&dir, &receiver, began, PATIENCE)),
             Err(reason) => all.unusable.push(unusable(&dir, reason)),
         }
     }
@@ -96,12 +100,21 @@ pub(super) fn walk(dirs: impl Iterator<Item = (PathBuf, PathBuf)>) -> Walked {
 /// What the thread of one directory has found since it was last heard.
 struct Batch(Walked);
 
-/// Everything that a walk of `dir` sends; the thread is left to itself if nothing comes for `patience`.
-fn collect(dir: &Path, receiver: &mpsc::Receiver<Batch>, patience: Duration) -> Walked {
+/// Everything that a walk of `dir` sends, which began at `heard`; the thread is left to itself if nothing comes for
+/// `patience`.
+fn collect(
+    dir: &Path,
+    receiver: &mpsc::Receiver<Batch>,
+    mut heard: Instant,
+    patience: Duration,
+) -> Walked {
     let mut all = Walked::default();
     loop {
-        match receiver.recv_timeout(patience) {
-            Ok(Batch(walked)) => all.merge(walked),
+        match receiver.recv_timeout(patience.saturating_sub(heard.elapsed())) {
+            Ok(Batch(walked)) => {
+                all.merge(walked);
+                heard = Instant::now();
+            }
             Err(RecvTimeoutError::Disconnected) => return all,
             Err(RecvTimeoutError::Timeout) => {
                 all.unusable.push(unusable(dir, Errno::TIMEDOUT));
@@ -113,37 +126,51 @@ fn collect(dir: &Path, receiver: &mpsc::Receiver<Batch>, patience: Duration) -> 
 
 /// Walks one media directory: symlinks are followed, hidden names skipped.
 fn walk_dir(dir: &Path, known_as: &Path, sender: &SyncSender<Batch>) {
-    /// Names between two signs of life.
+    /// Names that are sent at once.
     const BATCH: usize = 1024;
+    /// A walk that finds fewer names in this time, as over a slow network, is alive all the same.
+    const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+    /// How often one directory is entered under different names: links to each other would take forever.
+    const MOST_VISITS: u32 = 16;
     let is_shown = |entry: &DirEntry| entry.depth() == 0 || !is_hidden(entry.file_name());
     let mut walked = Walked::default();
-    let mut seen = 0_usize;
+    let mut visits: HashMap<(u64, u64), u32> = HashMap::new();
+    let (mut seen, mut sent) = (0_usize, Instant::now());
     // The directory that was entered last, while nothing in it was seen.
     let mut entered: Option<DirEntry> = None;
-    for found in WalkDir::new(dir).follow_links(true).into_iter().filter_entry(is_shown) {
-        let left = entered.take();
+    let mut walk = WalkDir::new(dir).follow_links(true).into_iter().filter_entry(is_shown);
+    while let Some(found) = walk.next() {
+        let depth = found.as_ref().map_or_else(walkdir::Error::depth, DirEntry::depth);
+        if let Some(left) = entered.take().filter(|left| depth <= left.depth()) {
+            // An error of the directory itself has its depth and says why nothing was seen.
+            if found.as_ref().err().and_then(walkdir::Error::path) != Some(left.path()) {
+                walked.note_empty(&left);
+            }
+        }
         match found {
             Ok(entry) if entry.file_type().is_dir() => {
-                if let Some(left) = left.filter(|left| entry.depth() <= left.depth()) {
-                    walked.note_empty(&left);
+                if let Ok(metadata) = entry.metadata() {
+                    let visits = visits.entry((metadata.dev(), metadata.ino())).or_default();
+                    *visits += 1;
+                    if *visits > MOST_VISITS {
+                        walked.note_unreadable(entry.path(), Errno::LOOP);
+                        walk.skip_current_dir();
+                        continue;
+                    }
                 }
                 entered = Some(entry);
             }
-            Ok(entry) => {
-                if let Some(left) = left.filter(|left| entry.depth() <= left.depth()) {
-                    walked.note_empty(&left);
-                }
-                if entry.depth() == 0 {
-                    walked.unusable.push(unusable(dir, Errno::NOTDIR));
-                } else if entry.file_type().is_file() {
-                    walked.push(dir, known_as, entry.path());
-                }
-            }
+            Ok(entry) if entry.depth() == 0 => walked.unusable.push(unusable(dir, Errno::NOTDIR)),
+            Ok(entry) if entry.file_type().is_file() => walked.push(dir, known_as, entry.path()),
+            Ok(_) => {}
             Err(error) => walked.note_error(dir, known_as, &error),
         }
         seen += 1;
-        if seen.is_multiple_of(BATCH) && sender.send(Batch(std::mem::take(&mut walked))).is_err() {
-            return;
+        if seen.is_multiple_of(BATCH) || sent.elapsed() > SIGN_OF_LIFE {
+            if sender.send(Batch(std::mem::take(&mut walked))).is_err() {
+                return;
+            }
+            sent = Instant::now();
         }
     }
     if let Some(left) = entered {
@@ -195,6 +222,10 @@ impl Walked {
         if path.is_symlink() {
             self.push(dir, known_as, path);
         }
+        self.note_unreadable(path, reason);
+    }
+
+    fn note_unreadable(&mut self, path: &Path, reason: impl Into<Reason>) {
         self.unreadable.get_or_insert_with(|| unusable(path, reason));
     }
 }
@@ -209,10 +240,23 @@ mod tests {
         let mut part = Walked::default();
         part.files.push(Path::new("/m/a.mkv"), Path::new("/m"));
         sender.send(Batch(part)).unwrap();
-        let walked = collect(Path::new("/m"), &receiver, Duration::from_millis(1));
+        let walked = collect(Path::new("/m"), &receiver, Instant::now(), Duration::from_millis(1));
         assert_eq!(walked.files.len(), 1);
         assert_eq!(walked.unusable, [unusable(Path::new("/m"), Errno::TIMEDOUT)]);
         drop(sender);
+    }
+
+    #[test]
+    fn an_empty_directory_beside_a_link_to_itself_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = dir.path().join("disk");
+        std::fs::create_dir(&disk).unwrap();
+        // Unless it is read last, one of them comes next.
+        for name in ["a", "disk2", "z"] {
+            std::os::unix::fs::symlink(dir.path(), dir.path().join(name)).unwrap();
+        }
+        let walked = walk([(dir.path().to_owned(), "/m".into())].into_iter());
+        assert_eq!(walked.unreadable, Some(unusable(&disk, Reason::EmptyDirectory)));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use self::files::{Files, Walked};
 use crate::error::{Error, Operation, Reason};
 use crate::key::Key;
@@ -84,11 +86,12 @@ impl Library {
         let mut dirs = Vec::new();
         for (local, known_as) in places {
             files.push(&known_as, known_as.parent().unwrap_or(&known_as));
-            if local.is_dir() {
-                dirs.push((local, known_as));
-            }
+            dirs.push((local, known_as));
         }
-        let Walked { files: below, unusable, unreadable } = files::walk(dirs.into_iter());
+        // The walk finds out whether there is a directory: asking a dead mount here would hang the run.
+        let Walked { files: below, mut unusable, unreadable } = files::walk(dirs.into_iter());
+        let is_no_directory = [Errno::NOTDIR, Errno::NOENT].map(Reason::System);
+        unusable.retain(|error| !is_no_directory.contains(&error.reason));
         files.extend(&below);
         let mut names = Names::default();
         names.unusable = unusable;
@@ -98,9 +101,10 @@ impl Library {
         names
     }
 
-    /// Whether there is anything at `path`, as this process or as the daemon sees it.
+    /// Whether there is anything at `path`, as this process or as the daemon sees it. A link that leads nowhere is
+    /// nothing: the disk that it led to is perhaps not mounted.
     pub fn exists(&self, path: &Path) -> bool {
-        self.places(path).iter().any(|(local, _)| local.symlink_metadata().is_ok())
+        self.places(path).iter().any(|(local, _)| local.exists())
     }
 
     /// Where `path` may be for this process, and for the daemon: it is one or the other that the user gave.

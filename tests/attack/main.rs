@@ -15,6 +15,7 @@ mod event_log;
 mod failing_daemon;
 mod faults;
 mod full_disk;
+mod library;
 mod limits;
 mod min_free;
 mod namespaces;

@@ -148,9 +148,10 @@ fn days_are_those_of_local_time() {
     let changing = format!("AAA0BBB-5,J{}/12,J{}/12", day_of_year(3), day_of_year(6));
     for zone in ["UTC0", "Europe/Berlin", "America/St_Johns", "XXX-14", "XXX12", &changing] {
         let times: Vec<i64> = (1..40).map(|n| now - 86_400 - n * 7 * 3600).collect();
-        let log: Vec<String> =
+        let lines: Vec<String> =
             times.iter().map(|time| format!("{time} hit {}\n", key("a"))).collect();
-        let cache = TestCache::new().events(&log.concat()).env("TZ", zone);
+        let log = lines.concat();
+        let cache = TestCache::new().events(&log).env("TZ", zone);
         let history = history(&cache, &[]);
         let days = history["days"].as_array().unwrap();
         assert_eq!(days.len(), 14, "{zone}");

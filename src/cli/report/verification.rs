@@ -82,9 +82,10 @@ impl Verified<'_> {
     /// The films of the damaged entries: daemons will transcode them again.
     fn list_films(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut films: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
-        for verdict in &self.verification.verdicts {
-            let is_damaged = matches!(verdict.health, Health::Damaged(_));
-            if let Some(source) = self.librarian.source(verdict.key).filter(|_| is_damaged) {
+        let is_damaged = |verdict: &&Verdict| matches!(verdict.health, Health::Damaged(_));
+        // Only what is damaged needs the library to be read.
+        for verdict in self.verification.verdicts.iter().filter(is_damaged) {
+            if let Some(source) = self.librarian.source(verdict.key) {
                 films.entry(source.title()).or_default().push(title::variant(source));
             }
         }
