@@ -108,7 +108,6 @@ mod tests {
         time.parse::<Timestamp>().unwrap().as_second()
     }
 
-    /// The date of the day in which `time` lies, seen from noon of that day or of one soon after.
     fn date_of(calendar: &Calendar, time: &str) -> Option<String> {
         Some(calendar.days[calendar.place(at(time))?].0.to_string())
     }

@@ -17,8 +17,8 @@ fn unix_now() -> i64 {
     i64::try_from(now.as_secs()).expect("seconds")
 }
 
-/// A log of 300 plays, of 30 films of 1 MiB in turn with 10 of them that are played in between: at 20 MiB the latter
-/// are hits, and from 30 MiB on all are.
+/// Twenty rounds of 40 plays, each of 1 MiB: 30 films, five that are played once, and five of the 30 again. At 20 MiB
+/// only these five are hits; from 35 MiB on all 30 are.
 fn plays(cache: &TestCache) -> String {
     let play = |kind: &str, film: u64, ago| {
         let line = cache.event(kind, &format!("{film:02}"), ago);

@@ -288,7 +288,7 @@ fn why_unknown(reason: Unknown) -> String {
         Unknown::NoBudget => "no budget is known; add --max-size SIZE".into(),
         Unknown::GuessedSizes { keys } => {
             format!(
-                "the sizes of {} are not known, which is most of the plays",
+                "most plays are of entries whose size is not known ({} in all)",
                 count_entries(keys)
             )
         }
