@@ -17,18 +17,11 @@ pub fn run(context: &Context<'_>, args: InvalidateArgs) -> anyhow::Result<Exit> 
     let mut librarian = Librarian::new(&root, &args.names, keys.iter().copied(), context.now)?;
     let mut notices = Vec::new();
     for source in &args.source {
-        let found = librarian.find(source)?;
-        if let Some(gap) = found.unread() {
-            // Some of its entries may be missed, so the others must not look like all of them.
-            return Err(gap.clone().into());
-        }
-        if found.keys().len() == 0 {
+        let of_source = librarian.find(source)?;
+        if of_source.is_empty() {
             notices.push(Notice::NoEntryOf(source.into()));
         }
-        let mut of_source: Vec<Key> = found.keys().collect();
-        of_source.sort_unstable();
         keys.extend(of_source);
-        librarian.add_names(found);
     }
     let which = if args.all { Which::All } else { Which::Keys(keys) };
     let policy = Policy::invalidate(which, args.force);

@@ -73,6 +73,8 @@ pub struct Librarian {
     /// The keys that need a name: those in the cache when the run began, and those that the user named.
     wanted: HashSet<Key>,
     names: OnceLock<Names>,
+    /// What searches for sources have named.
+    found: Names,
     /// Those in the cache when the run began.
     there: HashSet<Key>,
     keep: Vec<PathBuf>,
@@ -121,6 +123,7 @@ impl Librarian {
             wanted,
             there,
             names: OnceLock::new(),
+            found: Names::default(),
             keep: Vec::new(),
             prefer_unnamed: false,
             unread_stamp,
@@ -171,27 +174,22 @@ impl Librarian {
 
     /// What `key` was encoded from, if the library or a search has it.
     pub fn source(&self, key: Key) -> Option<&Source> {
-        let names = if self.has_library() { Some(self.names()) } else { self.names.get() };
-        names?.get(key)
+        let in_library = || self.has_library().then(|| self.names().get(key)).flatten();
+        self.found.get(key).or_else(in_library)
     }
 
-    /// The wanted keys that come from `source`, and their names.
-    pub fn find(&self, source: &OsStr) -> Result<Names, Error> {
+    /// The wanted keys that come from `source`, in order; they have names from now on. Fails if the source cannot be
+    /// read in full, since some of its entries would be missed and the others look like all of them.
+    pub fn find(&mut self, source: &OsStr) -> Result<Vec<Key>, Error> {
         self.warn_of_stamp();
-        Ok(self.library.find(&absolute(source)?, &self.wanted))
-    }
-
-    /// Makes the names known beforehand, where they came from a search.
-    pub fn add_names(&mut self, found: Names) {
-        if let Some(names) = self.names.get_mut() {
-            names.extend(found);
-        } else {
-            let mut names = found;
-            if self.has_library() {
-                names.extend(self.library.name(&self.wanted));
-            }
-            let _ = self.names.set(names);
+        let found = self.library.find(&absolute(source)?, &self.wanted);
+        if let Some(gap) = found.unread() {
+            return Err(gap.clone());
         }
+        let mut keys: Vec<Key> = found.keys().collect();
+        keys.sort_unstable();
+        self.found.extend(found);
+        Ok(keys)
     }
 
     /// What the user should know of the library, as far as it was read.

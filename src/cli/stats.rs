@@ -122,20 +122,14 @@ impl Asked {
         }
         let mut warnings = Vec::new();
         for source in &args.source {
-            let found = librarian.find(source)?;
-            if let Some(gap) = found.unread() {
-                return Err(gap.clone().into());
-            }
-            if found.keys().len() == 0 {
+            let of_source = librarian.find(source)?;
+            if of_source.is_empty() {
                 let source = Escaped::new(source);
                 warnings.push(format!(
                     "{source}: no entry and no event of this source at any of --qualities and --tracks"
                 ));
             }
-            let mut of_source: Vec<Key> = found.keys().collect();
-            of_source.sort_unstable();
             keys.extend(of_source);
-            librarian.add_names(found);
         }
         let mut seen = HashSet::new();
         keys.retain(|key| seen.insert(*key));

@@ -108,12 +108,12 @@ impl Outcome {
             observer.decided(outcome, &decision);
             outcome.decisions.push(decision);
         };
-        let named: &[Key] = match order.policy {
-            Policy::Invalidate { which: Which::Keys(keys), .. } => keys,
-            _ => &[],
+        let named: Option<&[Key]> = match order.policy {
+            Policy::Invalidate { which: Which::Keys(keys), .. } => Some(keys),
+            _ => None,
         };
-        let of_named: HashSet<&Key> = named.iter().collect();
-        let is_wanted = |key: &Key| named.is_empty() || of_named.contains(key);
+        let of_named: Option<HashSet<&Key>> = named.map(|named| named.iter().collect());
+        let is_wanted = |key: &Key| of_named.as_ref().is_none_or(|named| named.contains(key));
         // Unreadable and mounted entries count as kept only if the run had something to remove.
         let is_turn = self.kind == Kind::Invalidate || !plan.decided().is_empty();
         let unjudged = |key, protection| {
@@ -136,7 +136,7 @@ impl Outcome {
             }
         }
         let mut known: HashSet<Key> = self.decisions.iter().map(|decision| decision.key).collect();
-        for &key in named {
+        for &key in named.unwrap_or_default() {
             if known.insert(key) {
                 tell(self, Decision { key, entry: None, fate: Fate::Absent });
             }

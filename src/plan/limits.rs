@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::free_space::{Reclaim, Shortage};
-use super::policy::{MIN_AGE, Policy};
 use crate::cache::{Cause, Entry, Limit, Limits, State, Totals};
-use crate::root::Space;
 use crate::units::{FreeSpace, Percent};
+
+/// A partial entry written to within this time counts as being encoded, unless the user says
+/// otherwise: ffmpeg writes a segment every few seconds, and pauses for minutes when the player does.
+pub const MIN_AGE: Duration = Duration::from_secs(10 * 60);
 
 /// Budgets under this need `--min-budget`: a mistyped `--max-size 50` must not empty a cache. 1 GiB holds
 /// about one film.
@@ -72,7 +74,7 @@ impl Sweep {
     }
 
     /// In the order in which limits are taken: each sees what the earlier ones left.
-    fn goals(&self, total: u64) -> Vec<Goal> {
+    pub(super) fn goals(&self, total: u64) -> Vec<Goal> {
         let goals = [
             self.older_than.map(Goal::OlderThan),
             self.max_entries.map(Goal::MaxEntries),
@@ -102,15 +104,6 @@ pub(super) enum Goal {
 }
 
 impl Goal {
-    /// The goals of a policy, in order.
-    pub(super) fn of(policy: &Policy, space: Space) -> Vec<Self> {
-        match policy {
-            Policy::Sweep(sweep) => sweep.goals(space.total),
-            Policy::Orphans { .. } => vec![Self::Orphans],
-            Policy::Invalidate { .. } => vec![Self::Invalidate],
-        }
-    }
-
     /// Why an entry goes for it.
     pub(super) fn cause(self) -> Cause {
         match self {

@@ -24,8 +24,8 @@ use self::limits::Goal;
 pub use crate::cache::{Cause, Limit, Limits, Totals};
 pub use fate::{Fate, Protection};
 pub use free_space::{EndedEarly, Shortage};
-pub use limits::{MIN_BUDGET, Sweep, Unmet};
-pub use policy::{A_FILM, Forced, MIN_AGE, Policy, Shield, Which, is_hopeless, is_perhaps_watched};
+pub use limits::{MIN_AGE, MIN_BUDGET, Sweep, Unmet};
+pub use policy::{A_FILM, Forced, Policy, Shield, Which, is_hopeless, is_perhaps_watched};
 
 pub use standing::{Standing, standings};
 pub use unnamed::{TooFewNamed, UNUSED_FOR, unnamed_first};
@@ -137,7 +137,7 @@ impl<'a> Plan<'a> {
             ages: entries.iter().map(|entry| age(now, entry.last_used)).collect(),
             fates: vec![None; entries.len()],
             decided: Vec::new(),
-            goals: Goal::of(policy, space),
+            goals: goals(policy, space),
             goal: 0,
             pursuit: None,
             gave_up: false,
@@ -322,4 +322,12 @@ fn order(entries: &[Entry], policy: &Policy) -> Vec<usize> {
         (!entry.goes_first, entry.last_used, entry.key)
     });
     order
+}
+
+fn goals(policy: &Policy, space: Space) -> Vec<Goal> {
+    match policy {
+        Policy::Sweep(sweep) => sweep.goals(space.total),
+        Policy::Orphans { .. } => vec![Goal::Orphans],
+        Policy::Invalidate { .. } => vec![Goal::Invalidate],
+    }
 }

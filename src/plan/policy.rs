@@ -3,14 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use super::fate::Protection;
-use super::limits::Sweep;
+use super::limits::{MIN_AGE, Sweep};
 use crate::cache::{Entry, PinState, State};
 use crate::key::Key;
 use crate::units::age;
-
-/// A partial entry written to within this time counts as being encoded, unless the user says
-/// otherwise: ffmpeg writes a segment every few seconds, and pauses for minutes when the player does.
-pub const MIN_AGE: Duration = Duration::from_secs(10 * 60);
 
 /// Permission to remove a pinned entry. Only [`Policy::invalidate`] gives it.
 #[derive(Clone, Copy, Debug)]

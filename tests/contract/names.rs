@@ -197,6 +197,17 @@ fn a_source_without_an_entry_is_a_finding() {
 }
 
 #[test]
+fn a_source_without_an_entry_judges_no_other() {
+    let cache = TestCache::new().sealed("a", 10.kib(), 1.days());
+    let mount_point = Path::new(&key("a")).join("video");
+    let Some(cache) = cache.mount_tmpfs(mount_point, "") else { return };
+    cache
+        .run(["invalidate", "--source", "/nowhere"])
+        .code(3)
+        .complains_of("no entry of this source");
+}
+
+#[test]
 fn a_kept_source_is_never_evicted() {
     let shelf = Shelf::new();
     let films = shelf.media.join("films");
