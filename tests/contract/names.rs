@@ -390,7 +390,7 @@ fn usage_of_names() {
         (&["stats", "--unnamed"], "add --library DIR"),
         (&["stats", "--library", ""], "--library needs DIR"),
         (&["stats", "--library", "/m="], "--library needs DIR"),
-        (&["stats", "--library", "/m", "--tracks", "0..99999"], "not a list of tracks"),
+        (&["stats", "--library", "/m", "--tracks", "0..99999"], "too many tracks"),
         (&["stats", "--library", "/m", "--tracks", "0..5000"], "shorten --qualities or --tracks"),
         (&["invalidate"], "--source"),
         (&["invalidate", "--all", "--source", "/m"], "--source"),
