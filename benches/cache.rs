@@ -18,7 +18,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use filetime::{FileTime, set_file_mtime};
-use hls_cache::key::{Key, KeySuffix};
+use hls_cache::key::{Encode, Key, KeyPrefix, KeySuffix};
 use hls_cache::layout;
 use sha2::{Digest, Sha256};
 use wait4::Wait4;
@@ -26,6 +26,12 @@ use wait4::Wait4;
 const OURS: &str = env!("CARGO_BIN_EXE_hls-cache");
 /// Argument that makes this program the reference for keys: it computes that many hashes.
 const HASH_ONLY: &str = "--hash-only";
+/// Argument that makes this program the reference for names: it computes the keys of that many media files.
+const NAME_ONLY: &str = "--name-only";
+/// What is tried for each media file: the tool's default.
+const QUALITIES: [&str; 7] = ["", "1080p", "2160p", "360p", "480p", "720p", "original"];
+const TRACKS: std::ops::RangeInclusive<i64> = -1..=15;
+const SETTINGS: &str = "videotoolbox|medium|10M||0|false";
 /// Argument that makes this program hold that many files open.
 const HOLD_FILES: &str = "--hold-files";
 const HASH_IN_PYTHON: &str = "import hashlib, sys
@@ -37,6 +43,7 @@ struct Options {
     entries: u64,
     segments: u64,
     keys: u64,
+    media: u64,
     runs: usize,
     processes: u64,
     files: u64,
@@ -50,6 +57,7 @@ impl Options {
             entries: 300,
             segments: 900,
             keys: 1_000_000,
+            media: 20_000,
             runs: 9,
             processes: 500,
             files: 1000,
@@ -72,6 +80,7 @@ impl Options {
                 "--entries" => options.entries = number()?,
                 "--segments" => options.segments = number()?,
                 "--keys" => options.keys = number()?,
+                "--media" => options.media = number()?,
                 "--runs" => options.runs = usize::try_from(number()?).unwrap_or(1).max(1),
                 "--processes" => options.processes = number()?,
                 "--files" => options.files = number()?,
@@ -88,6 +97,12 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1).peekable();
     if args.next_if(|arg| arg == HASH_ONLY).is_some() {
         hash_only(args.next().and_then(|count| count.to_str()?.parse().ok()).unwrap_or(0));
+        return ExitCode::SUCCESS;
+    }
+    if args.next_if(|arg| arg == NAME_ONLY).is_some() {
+        let mut number = || args.next()?.to_str()?.parse().ok();
+        let (count, burns) = (number().unwrap_or(0), number().unwrap_or(0));
+        name_only(count, i64::try_from(burns).unwrap_or(0));
         return ExitCode::SUCCESS;
     }
     if args.next_if(|arg| arg == HOLD_FILES).is_some() {
@@ -126,6 +141,7 @@ fn run(options: &Options) -> io::Result<()> {
     evict(options, scratch.path())?;
     evict_beside_processes(options, scratch.path(), &cache)?;
     keys(options, scratch.path())?;
+    names(options, scratch.path())?;
     start_up(options, scratch.path())
 }
 
@@ -328,6 +344,87 @@ fn hash_only(count: u64) {
         message[27..35].copy_from_slice(&number.to_be_bytes());
         std::hint::black_box(Sha256::digest(std::hint::black_box(message.as_slice())));
     }
+}
+
+/// A media file of the library.
+fn media_file(number: u64) -> String {
+    let (film, year) = (number / 4, 1950 + number % 70);
+    format!("films/Some Film {film} ({year})/Some.Film.{number}.1080p.BluRay.mkv")
+}
+
+/// The cost of names: a library of empty files, and a cache of 300 entries, half of them from it. With a stamp,
+/// keys have five parts, too; and those with burnt-in subtitles are tried where an entry has no name yet.
+fn names(options: &Options, scratch: &Path) -> io::Result<()> {
+    const ENTRIES: u64 = 300;
+    let library = scratch.join("library");
+    for number in 0..options.media {
+        let file = library.join(media_file(number));
+        std::fs::create_dir_all(file.parent().expect("a directory"))?;
+        File::create(file)?;
+    }
+    let count = options.media.to_string();
+    let itself = std::env::current_exe()?;
+    let variants = QUALITIES.len() as u64 * TRACKS.count() as u64;
+    for (title, has_stamp, are_all_named, per_variant, burns) in [
+        ("three parts", false, false, 1, "0"),
+        ("a stamp, all named", true, true, 2, "1"),
+        ("a stamp, half of them named", true, false, 10, "9"),
+    ] {
+        let cache = scratch.join(title);
+        for number in 0..ENTRIES {
+            let is_named = are_all_named || number % 2 == 0;
+            let known_as = if is_named { "/media" } else { "/elsewhere" };
+            let source = format!("{known_as}/{}", media_file(number % options.media.max(1)));
+            fill_entry(&cache, KeySuffix::new(b"1080p", 0, None).key(source.as_bytes()), 0)?;
+        }
+        if has_stamp {
+            let stamp = format!("{{\"fingerprint\":\"{SETTINGS}\"}}");
+            std::fs::write(cache.join(layout::ENCODE_STAMP), stamp)?;
+        }
+        let keys = options.media * variants * per_variant;
+        let mut race = Race::new(&format!("names of {count} files, {title}: {keys} keys"));
+        let argument = format!("--library={}=/media", library.display());
+        let ours = ["stats", "--entries", "--json", &argument, "--root"];
+        race.add("hls-cache stats --library", OURS, &ours, Some(&cache));
+        race.add("hashes alone", &itself, &[NAME_ONLY, &count, burns], None);
+        race.add(
+            "hls-cache stats",
+            OURS,
+            &["stats", "--entries", "--json", "--root"],
+            Some(&cache),
+        );
+        race.tool("find, the walk alone", "find", &["-type", "f"], &library);
+        race.run(options.runs, |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// Computes the keys of a library in memory, with as many threads as there are cores. `burns`: how many
+/// keys of five parts besides each of three.
+fn name_only(count: u64, burns: i64) {
+    let suffixes: Vec<KeySuffix> = (-2..burns - 1)
+        .flat_map(|burn| QUALITIES.map(|quality| (burn, quality)))
+        .flat_map(|(burn, quality)| TRACKS.map(move |track| (burn, quality, track)))
+        .map(|(burn, quality, track)| {
+            let encode = (burn > -2).then_some(Encode { burn, settings: SETTINGS.as_bytes() });
+            KeySuffix::new(quality.as_bytes(), track, encode)
+        })
+        .collect();
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let suffixes = &suffixes;
+            scope.spawn(move || {
+                for number in (thread..count).step_by(usize::try_from(threads).unwrap_or(1)) {
+                    let prefix =
+                        KeyPrefix::new(format!("/media/{}", media_file(number)).as_bytes());
+                    for suffix in suffixes {
+                        std::hint::black_box(prefix.key(suffix));
+                    }
+                }
+            });
+        }
+    });
 }
 
 fn start_up(options: &Options, scratch: &Path) -> io::Result<()> {

@@ -91,7 +91,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s v -l verbo
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s h -l help -d 'Print help'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s V -l version -d 'Print version'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l source -d 'Show all about every quality and track of the source PATH (repeatable)' -r -F
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l sort -d 'Sort the list by last use (oldest first), size (largest first) or key' -r -f -a "used\t''
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l sort -d 'List the entries by last use (oldest first), size (largest first) or key [default: used]' -r -f -a "used\t''
 size\t''
 key\t''"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l max-size -d 'Compare the cache with a budget of SIZE [env: HLS_CACHE_MAX_SIZE]' -r

@@ -28,7 +28,7 @@ Env:    HLS_CACHE_MAX_SIZE, HLS_CACHE_MIN_FREE, HLS_CACHE_KEEP_RECENT (sweep)";
 
 const STATS_EXAMPLES: &str = "\
 Examples:
-  hls-cache stats --entries --sort size | head      list the largest entries
+  hls-cache stats --sort size | head                list the largest entries
   hls-cache stats --histogram                       find an --older-than
   hls-cache stats --history                         find a --max-size
   hls-cache stats --textfile /var/lib/node_exporter/hls.prom
@@ -250,11 +250,11 @@ pub struct MaintenanceArgs {
 #[command(after_help = STATS_EXAMPLES)]
 pub struct StatsArgs {
     /// Show all about these entries instead of the whole cache
-    #[arg(conflicts_with_all = ["entries", "unnamed", "histogram", "history", "prometheus", "textfile"])]
+    #[arg(conflicts_with_all = ["entries", "unnamed", "sort", "histogram", "history", "prometheus", "textfile"])]
     pub key: Vec<Key>,
     /// Show all about every quality and track of the source PATH (repeatable)
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    #[arg(conflicts_with_all = ["entries", "unnamed", "histogram", "history", "prometheus", "textfile"])]
+    #[arg(conflicts_with_all = ["entries", "unnamed", "sort", "histogram", "history", "prometheus", "textfile"])]
     pub source: Vec<OsString>,
     /// List the entries, and say which are in use
     #[arg(long)]
@@ -262,9 +262,9 @@ pub struct StatsArgs {
     /// List only entries without a name in the media library
     #[arg(long)]
     pub unnamed: bool,
-    /// Sort the list by last use (oldest first), size (largest first) or key
-    #[arg(long, value_enum, default_value = "used")]
-    pub sort: Sort,
+    /// List the entries by last use (oldest first), size (largest first) or key [default: used]
+    #[arg(long, value_enum)]
+    pub sort: Option<Sort>,
     #[arg(
         long,
         value_name = "SIZE",
@@ -281,7 +281,7 @@ pub struct StatsArgs {
     #[arg(long)]
     pub history: bool,
     /// Print metrics for Prometheus instead of the report
-    #[arg(long, conflicts_with_all = ["json", "entries", "histogram", "history"])]
+    #[arg(long, conflicts_with_all = ["json", "entries", "unnamed", "sort", "histogram", "history"])]
     pub prometheus: bool,
     /// Write metrics to FILE atomically
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -290,8 +290,9 @@ pub struct StatsArgs {
     pub names: LibraryArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Sort {
+    #[default]
     Used,
     Size,
     Key,

@@ -42,6 +42,7 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
     let given = limit.map(|Size(bytes)| bytes);
     let limit = given.or_else(|| stats.events.last_sweep?.limits.get(Limit::MaxSize));
     let (history, evictions) = log.finish(&stats, limit);
+    let is_listed = args.entries || args.unnamed || args.sort.is_some();
     let Asked { librarian, keys, events, warnings } = asked;
     let standings = (!keys.is_empty() || !args.source.is_empty())
         .then(|| {
@@ -49,14 +50,10 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
         })
         .transpose()?;
     // With --textfile, usually a timer's, print a report only if another option requests one.
-    let is_requested =
-        context.global.json || args.entries || args.unnamed || args.histogram || args.history;
+    let is_requested = context.global.json || is_listed || args.histogram || args.history;
     let is_printed = !args.prometheus && (args.textfile.is_none() || is_requested);
-    let shows_names = if context.global.json {
-        args.entries || args.unnamed || standings.is_some()
-    } else {
-        !context.global.quiet
-    };
+    let shows_names =
+        if context.global.json { is_listed || standings.is_some() } else { !context.global.quiet };
     if is_printed && shows_names {
         // Before the warnings, which say what of the library could not be read.
         librarian.names();
@@ -67,14 +64,14 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
         standings,
         warnings,
         limit,
-        list: args.entries || args.unnamed,
+        list: is_listed,
         histogram: args.histogram.then(|| Histogram::of(&stats.entries, context.now)),
         stats,
         now: context.now,
         history,
         is_limit_of_last_sweep: given.is_none() && limit.is_some(),
     };
-    report.sort(args.sort);
+    report.sort(args.sort.unwrap_or_default());
     let metrics = |report: &StatsReport<'_>, out: &mut dyn Write| {
         let (root, stats) = (root.path(), &report.stats);
         prometheus::write(out, root, stats, report.limit, context.now, &evictions)
