@@ -1,7 +1,9 @@
 //! What is not the cache's own is never touched, whatever the command and its options.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 
 use crate::common::{Age, Size, TestCache, key};
 
@@ -107,6 +109,60 @@ fn what_is_foreign_is_counted_and_not_taken_for_trash_or_an_entry() {
     assert_eq!(json["total"]["entries"], 1);
     assert_eq!(json["trash"]["entries"], 0);
     assert_eq!(json["total"]["bytes"], 10.kib());
+}
+
+#[test]
+fn the_daemons_encoder_settings_are_neither_foreign_nor_touched() {
+    let commands: [&[&str]; 10] = [
+        &["stats", "--entries"],
+        &["verify", "--deep"],
+        &["key", "--stamp", "--quality", "q", "/s"],
+        &["gc-orphans", "--min-age", "0s"],
+        &["sweep", "--max-size", "0", "--min-budget", "0"],
+        &["sweep", "--max-entries", "0", "--older-than", "0s", "--min-free", "100%"],
+        &["invalidate", "--all"],
+        &["invalidate", "--all", "--force"],
+        &["invalidate", &key("a")],
+        &["verify", "--fix"],
+    ];
+    let stamp = br#"{"fingerprint":"videotoolbox|medium|10M||0|false"}"#;
+    let cache = || TestCache::new().sealed("a", 10.kib(), 900.days()).file(".encode-stamp", stamp);
+    for command in commands {
+        let cache = cache();
+        let path = cache.root().join(".encode-stamp");
+        let facts = || {
+            let meta = path.symlink_metadata().unwrap();
+            (
+                meta.ino(),
+                meta.mode(),
+                meta.mtime(),
+                meta.mtime_nsec(),
+                meta.ctime(),
+                meta.ctime_nsec(),
+            )
+        };
+        let before = facts();
+        cache.run(command);
+        assert_eq!(facts(), before, "{command:?}");
+        assert_eq!(fs::read(&path).unwrap(), stamp, "{command:?}");
+    }
+    let json = cache().run(["--json", "stats"]).success().untouched().json();
+    assert_eq!(json["foreign"]["count"], 0);
+    assert_eq!(json["total"]["bytes"], 10.kib());
+}
+
+#[test]
+fn what_has_the_name_of_the_settings_and_is_no_file_is_foreign() {
+    let sweep = ["sweep", "--max-size", "0", "--min-budget", "0"];
+    for cache in [
+        TestCache::new().dir(".encode-stamp"),
+        TestCache::new().outside("far").link(".encode-stamp", "../far/precious"),
+    ] {
+        let cache = cache.sealed("a", 10.kib(), 900.days());
+        let json = cache.run(["--json", "stats"]).success().untouched().json();
+        assert_eq!(json["foreign"]["count"], 1);
+        cache.run(sweep).removed_only(["a"]);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `key`: the identity of an entry, which has to agree with every daemon to the last byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read, Write};
@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Child, Stdio};
 use std::thread;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use sha2::{Digest, Sha256};
 
 use crate::common::{Run, TestCache};
@@ -16,8 +17,18 @@ use crate::common::{Run, TestCache};
 /// The rule, said once more.
 fn expected(absolute: impl AsRef<OsStr>, quality: &[u8], audio: i64) -> String {
     let audio = audio.to_string();
-    let text = [absolute.as_ref().as_bytes(), quality, audio.as_bytes()].join(&b'|');
-    hex::encode(&Sha256::digest(text)[..8])
+    hash(&[absolute.as_ref().as_bytes(), quality, audio.as_bytes()])
+}
+
+/// The rule of five parts, for a source that is absolute or an id.
+fn expected_five(source: &str, quality: &str, audio: i64, burn: i64, encode: &[u8]) -> String {
+    let [audio, burn] = [audio, burn].map(|number| number.to_string());
+    let texts = [source, quality, &audio, &burn].map(str::as_bytes);
+    hash(&[&texts[..], &[encode]].concat())
+}
+
+fn hash(parts: &[&[u8]]) -> String {
+    hex::encode(&Sha256::digest(parts.join(&b'|'))[..8])
 }
 
 struct Vector {
@@ -45,6 +56,40 @@ fn vectors() -> Vec<Vector> {
         .collect();
     assert!(vectors.len() >= 400);
     vectors
+}
+
+/// The columns of a line of `key-vectors-five.tsv` that are no part of the group it is run in.
+struct FiveVector {
+    source: Vec<u8>,
+    quality: OsString,
+    audio: String,
+    burn: String,
+    key: String,
+}
+
+/// The vectors by what one process has one of: whether the source is an id, and the settings.
+fn five_vectors() -> BTreeMap<(bool, OsString), Vec<FiveVector>> {
+    let bytes = |hex: &str| hex::decode(hex).expect("hex");
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut lines = include_str!("../key-vectors-five.tsv").lines();
+    assert_eq!(
+        lines.next(),
+        Some("# source_hex\tis_id\tquality_hex\taudio\tburn\tencode_hex\tkey")
+    );
+    for line in lines {
+        let [source, is_id, quality, audio, burn, encode, key] =
+            line.split('\t').collect::<Vec<_>>().try_into().expect("seven columns");
+        let group = (is_id == "1", OsString::from_vec(bytes(encode)));
+        groups.entry(group).or_default().push(FiveVector {
+            source: bytes(source),
+            quality: OsString::from_vec(bytes(quality)),
+            audio: audio.to_owned(),
+            burn: burn.to_owned(),
+            key: key.to_owned(),
+        });
+    }
+    assert!(groups.values().map(Vec::len).sum::<usize>() >= 100);
+    groups
 }
 
 fn os<const N: usize>(args: [&dyn AsRef<OsStr>; N]) -> Vec<OsString> {
@@ -77,6 +122,58 @@ fn every_vector_of_the_reference_implementation_as_a_record_on_stdin() {
         let run = cache.bare(args).stdin(stdin.concat()).run().success();
         assert_eq!(run.stdout(), keys.concat(), "{quality:?} {audio}");
     }
+}
+
+/// A process computes every combination of its group, and the place of each follows from the order of output.
+#[test]
+fn every_vector_of_five_parts_is_where_the_order_of_output_has_it() {
+    let cache = TestCache::new();
+    for ((is_id, encode), vectors) in five_vectors() {
+        let sources: BTreeSet<_> = vectors.iter().map(|v| &v.source).collect();
+        let qualities: BTreeSet<_> = vectors.iter().map(|v| &v.quality).collect();
+        let audios: BTreeSet<_> = vectors.iter().map(|v| &v.audio).collect();
+        let burns: BTreeSet<_> = vectors.iter().map(|v| &v.burn).collect();
+        let mut args = os([&"key", &"--stdin", &"-0", &"--encode", &encode]);
+        args.extend(is_id.then(|| "--id".into()));
+        args.extend(qualities.iter().flat_map(|quality| os([&"--quality", quality])));
+        args.extend(audios.iter().flat_map(|audio| os([&"--audio", audio])));
+        args.extend(burns.iter().flat_map(|burn| os([&"--burn", burn])));
+        let stdin: Vec<u8> =
+            sources.iter().flat_map(|source| [&source[..], b"\0"].concat()).collect();
+        let printed = cache.bare(args).stdin(stdin).run().success().stdout();
+        let mut keys = printed.split_terminator('\0');
+        let mut of = BTreeMap::new();
+        for source in &sources {
+            for quality in &qualities {
+                for audio in &audios {
+                    for burn in &burns {
+                        of.insert((*source, *quality, *audio, *burn), keys.next().unwrap());
+                    }
+                }
+            }
+        }
+        assert_eq!(keys.next(), None);
+        for FiveVector { source, quality, audio, burn, key } in &vectors {
+            let printed = of[&(source, quality, audio, burn)];
+            let source = source.escape_ascii();
+            assert_eq!(printed, key, "{source} {quality:?} {audio} {burn} {encode:?}");
+        }
+    }
+}
+
+#[test]
+fn the_documented_example_of_five_parts() {
+    let cache = TestCache::new()
+        .file(".encode-stamp", br#"{"fingerprint":"videotoolbox|medium|10M||0|false"}"#);
+    let args = ["key", "--quality", "1080p", "/a/b/movie.mkv"];
+    let encode = ["--encode", "videotoolbox|medium|10M||0|false"];
+    let given = cache.bare(args.into_iter().chain(encode)).run().success();
+    assert_eq!(given.stdout(), "01f0735fd1578d38\n");
+    let read = cache.run(args.into_iter().chain(["--stamp"])).success().untouched();
+    assert_eq!(read.stdout(), "01f0735fd1578d38\n");
+    let by_environment =
+        cache.bare(args.into_iter().chain(["--stamp"])).env("HLS_CACHE_ROOT", cache.root());
+    assert_eq!(by_environment.run().success().stdout(), "01f0735fd1578d38\n");
 }
 
 #[test]
@@ -264,6 +361,146 @@ fn a_quality_may_be_empty_and_one_has_to_be_given() {
     assert_eq!(run.stdout(), expected("/s", b"", 0) + "\n");
     cache.bare(["key", "/s"]).run().code(2).no_stdout().complains_of("--quality");
     cache.bare(["key", "--quality", "q"]).run().code(2).no_stdout();
+}
+
+#[test]
+fn five_parts_come_in_the_order_source_quality_audio_burn() {
+    let cache = TestCache::new();
+    let args = "key --long --encode e|f --quality hi --quality lo --audio 1 --audio -1 --burn 3 --burn -1 /b /a";
+    let run = cache.bare(args.split(' ')).run().success();
+    let mut lines = Vec::new();
+    for source in ["/b", "/a"] {
+        for quality in ["hi", "lo"] {
+            for audio in [1, -1] {
+                for burn in [3, -1] {
+                    let key = expected_five(source, quality, audio, burn, b"e|f");
+                    lines.push(format!("{key}\t{quality}\t{audio}\t{burn}\t{source}\n"));
+                }
+            }
+        }
+    }
+    assert_eq!(run.stdout(), lines.concat());
+}
+
+#[test]
+fn the_encoder_settings_are_any_bytes_and_burn_any_signed_64_bit_number() {
+    let cache = TestCache::new();
+    for encode in [&b""[..], b"|", b"-dash", b"--stamp", b"\xff\n", b" "] {
+        let option = OsString::from_vec([b"--encode=", encode].concat());
+        let run = cache.bare(os([&"key", &"--quality", &"q", &option, &"/s"])).run().success();
+        assert_eq!(run.stdout(), expected_five("/s", "q", 0, -1, encode) + "\n", "{encode:?}");
+    }
+    let empty = cache.bare(["key", "--quality", "q", "--encode", "", "/s"]).run().success();
+    assert_eq!(empty.stdout(), expected_five("/s", "q", 0, -1, b"") + "\n");
+    for burn in [i64::MIN, -1, 0, i64::MAX] {
+        let args = ["key", "--quality", "q", "--encode", "e", "/s", "--burn", &burn.to_string()];
+        let run = cache.bare(args).run().success();
+        assert_eq!(run.stdout(), expected_five("/s", "q", 0, burn, b"e") + "\n");
+    }
+}
+
+#[test]
+fn an_id_is_hashed_as_it_is_in_keys_of_three_parts_and_of_five() {
+    let cache = TestCache::new();
+    for id in ["0123abcd", "a//b/", "./x", "../..", ".", "/", "/a/../b", " "] {
+        let three = ["key", "--quality", "q", "--id", id];
+        let run = cache.bare(three).run().success();
+        assert_eq!(run.stdout(), expected(id, b"q", 0) + "\n", "{id}");
+        let run = cache.bare(three.into_iter().chain(["--encode", "e"])).run().success();
+        assert_eq!(run.stdout(), expected_five(id, "q", 0, -1, b"e") + "\n", "{id}");
+    }
+    let stdin = ["key", "--quality", "q", "--encode", "e", "--id", "--stdin"];
+    let run = cache.bare(stdin).stdin("a//b/\n\nc").run().code(1).complains_of("the id is empty");
+    let keys = ["a//b/", "c"].map(|id| expected_five(id, "q", 0, -1, b"e") + "\n");
+    assert_eq!(run.stdout(), keys.concat());
+}
+
+#[test]
+fn dir_null_and_json_take_five_parts() {
+    let cache = TestCache::new();
+    let key = |burn| expected_five("/s", "q", 0, burn, b"e|");
+    let args = ["key", "--quality", "q", "--encode", "e|", "--burn", "2", "--burn", "-1", "/s"];
+    let run = cache.run(args.into_iter().chain(["--dir", "-0"])).success();
+    let dirs = [2, -1].map(|burn| format!("{}\0", cache.root().join(key(burn)).display()));
+    assert_eq!(run.stdout(), dirs.concat());
+
+    let run = cache.bare(args.into_iter().chain(["--json"])).run().success();
+    let objects: Vec<serde_json::Value> =
+        run.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let object = |burn| {
+        serde_json::json!({
+            "key": key(burn), "source": "/s", "quality": "q", "audio": 0, "burn": burn, "encode": "e|",
+        })
+    };
+    assert_eq!(objects, [2, -1].map(object));
+
+    let raw = OsStr::from_bytes(b"\xfe|");
+    let run =
+        cache.bare(os([&"key", &"--json", &"--quality", &"q", &"--encode", &raw, &"/s"])).run();
+    let json = run.success().json();
+    assert_eq!((&json["encode"], &json["encode_hex"]), (&"\u{fffd}|".into(), &"fe7c".into()));
+    assert_eq!(json["key"], expected_five("/s", "q", 0, -1, raw.as_bytes()));
+}
+
+#[test]
+fn options_of_five_parts_that_make_no_sense_are_refused_in_a_line_with_the_remedy() {
+    let cache = TestCache::new();
+    for (options, line) in [
+        (
+            &["--burn", "2"][..],
+            "error: --burn makes keys of five parts; add --encode TEXT or --stamp\n",
+        ),
+        (
+            &["--stamp", "--encode", ""],
+            "error: --encode and --stamp both give the encoder settings; drop one\n",
+        ),
+        (
+            &["--stamp"],
+            "error: no cache named; give --root DIR or set HLS_CACHE_ROOT; see 'hls-cache key --help'\n",
+        ),
+    ] {
+        let args = ["key", "--quality", "q", "/s"].iter().chain(options);
+        let run = cache.bare(args).run().code(2).no_stdout();
+        assert_eq!(run.stderr(), line);
+    }
+    for options in ["--encode a --encode b", "--encode", "--encode e --burn x", "--encode e --burn"]
+    {
+        let args = ["key", "--quality", "q", "/s"].into_iter().chain(options.split(' '));
+        cache.bare(args).run().code(2).no_stdout();
+    }
+}
+
+#[test]
+fn a_stamp_that_cannot_be_read_prints_no_key_and_says_what_to_do() {
+    let stamp = |content: &[u8]| TestCache::new().file(".encode-stamp", content);
+    let fifo = TestCache::new();
+    let path = fifo.root().join(".encode-stamp");
+    mknodat(CWD, &path, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+    let link = TestCache::new().outside("far").link(".encode-stamp", "../far/precious");
+    for (cache, reason) in [
+        (TestCache::new(), "No such file or directory (os error 2)"),
+        (fifo, "it is not a regular file"),
+        (link, "it is not a regular file"),
+        (TestCache::new().dir(".encode-stamp"), "it is not a regular file"),
+        (stamp(&b" ".repeat((64 << 10) + 1)), "it is larger than 65536 bytes"),
+        (stamp(b""), "it is not JSON (line 1, column 0)"),
+        (stamp(b"{\"fingerprint\":\"\xff\"}"), "it is not JSON (line 1, column 17)"),
+        (stamp(b"{\"fingerprint\":1}"), "it has no string named fingerprint"),
+    ] {
+        let root = cache.root().canonicalize().unwrap();
+        let expected = format!(
+            "error: {}/.encode-stamp: cannot read the encoder settings: {reason}; give the settings with \
+             --encode TEXT\n",
+            root.display()
+        );
+        for more in [&[][..], &["--json"], &["--dir", "--burn", "2"]] {
+            let args = ["key", "--quality", "q", "--stamp", "/s"].iter().chain(more);
+            let run = cache.run(args).code(1).no_stdout().untouched();
+            assert_eq!(run.stderr(), expected);
+        }
+    }
+    let none = ["--root", "/does/not/exist", "key", "--stamp", "--quality", "q", "/s"];
+    TestCache::new().bare(none).run().code(1).no_stdout().complains_of("is its disk mounted?");
 }
 
 /// A run that waits for sources; its standard error is short enough for the pipe to hold.

@@ -11,11 +11,12 @@ use crate::common::json_schema::{SCHEMA, faults, is_valid};
 use crate::common::{Age, Run, Size, TestCache, key, pin_name};
 
 /// What may be missing from an object that has it: what only some option or some bytes bring.
-const OPTIONAL: [&str; 9] = [
+const OPTIONAL: [&str; 10] = [
     "root_hex",
     "path_hex",
     "source_hex",
     "quality_hex",
+    "encode_hex",
     "dir",
     "dir_hex",
     "names_hex",
@@ -67,7 +68,7 @@ fn samples() -> Vec<Sample> {
     let limits = "-v sweep -n --max-size 25K --min-budget 0 --low-water 50 --keep-recent 1h \
                   --max-entries 9 --min-free 1 --older-than 90d";
     let key = "key --quality q --audio -1";
-    let cases: [(TestCache, &str, i32); 22] = [
+    let cases: [(TestCache, &str, i32); 23] = [
         (cache(), "sweep --max-size 1T", 0),
         (cache(), limits, 0),
         (full(), sweep, 3),
@@ -89,6 +90,7 @@ fn samples() -> Vec<Sample> {
         (full(), "stats --entries --histogram --max-size 1G", 0),
         (broken(), "stats --entries", 1),
         (cache(), &format!("{key} /a /b"), 0),
+        (cache(), &format!("{key} --encode x|y --burn -1 --burn 3 --dir /a"), 0),
         // The last source is empty.
         (cache(), &format!("{key} --dir /a "), 1),
     ];
@@ -107,7 +109,10 @@ fn samples() -> Vec<Sample> {
     let args = ["--json", "key", "--dir", "--root"].map(OsStr::new).into_iter();
     let args =
         args.chain([nowhere.as_os_str(), OsStr::new("--quality"), OsStr::from_bytes(b"\xfe")]);
-    samples.extend(sample(&cache.bare(args.chain([nowhere.as_os_str()])).run(), 0));
+    let args: Vec<_> = args.chain([nowhere.as_os_str()]).collect();
+    samples.extend(sample(&cache.bare(&args).run(), 0));
+    let five = [OsStr::new("--encode"), OsStr::from_bytes(b"\xfd")];
+    samples.extend(sample(&cache.bare(args.into_iter().chain(five)).run(), 0));
     samples
 }
 

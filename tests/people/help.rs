@@ -25,3 +25,11 @@ fn the_help_of_a_command_begins_with_its_own_options() {
         assert!(at("Global options:") < at("--root"), "{help}");
     }
 }
+
+#[test]
+fn the_help_of_key_is_one_screen() {
+    let cache = TestCache::new();
+    let help = cache.bare(["key", "--help"]).env("COLUMNS", "80").run().success().stdout();
+    assert!(help.lines().count() <= 28, "{help}");
+    assert!(help.lines().all(|line| line.chars().count() <= 78), "{help}");
+}
