@@ -248,7 +248,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__key)
-            opts="-0 -q -v -h -V --quality --audio --stdin --null --long --dir --root --json --quiet --verbose --help --version"
+            opts="-0 -q -v -h -V --quality --audio --encode --stamp --burn --id --stdin --null --long --dir --root --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -259,6 +259,14 @@ _hls__cache() {
                     return 0
                     ;;
                 --audio)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --encode)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --burn)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -39,10 +39,14 @@ complete -c hls-cache -n "__fish_hls_cache_needs_command" -f -a "invalidate" -d 
 complete -c hls-cache -n "__fish_hls_cache_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l quality -d 'Compute keys for quality Q, used verbatim (repeatable)' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l audio -d 'Compute keys for audio track N; -1 is the default track (repeatable)' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l encode -d 'Compute five-part keys, with encoder settings TEXT' -r
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l burn -d 'Compute keys for burnt-in subtitle N; -1 is none (repeatable) [default: -1]' -r
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l root -d 'Use the cache in directory DIR [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l stamp -d 'Compute five-part keys, with the cache\'s .encode-stamp'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l id -d 'Take SOURCE as an id, used verbatim, not as a path'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l stdin -d 'Read sources from standard input, one per line'
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -s 0 -l null -d 'End records with NUL instead of newline, in input and output'
-complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l long -d 'Print KEY TAB QUALITY TAB AUDIO TAB SOURCE'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -s 0 -l null -d 'End records with NUL, not newline, in input and output'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l long -d 'Print KEY TAB QUALITY TAB AUDIO TAB [BURN TAB] SOURCE'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l dir -d 'Print the path of the entry instead of its key'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -l json -d 'Print one JSON object (key: one per line)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand key" -s q -l quiet -d 'Print only warnings and errors'
