@@ -164,9 +164,11 @@ impl<W: Write> Printer<'_, W> {
 
     fn source(&mut self, source: &[u8]) -> Result<(), Error> {
         if source.is_empty() {
-            let reason: &dyn fmt::Display =
-                if self.is_id { &"the id is empty: name a source" } else { &EmptySource };
-            self.skip(reason);
+            if self.is_id {
+                self.skip(&"the id is empty: name a source");
+            } else {
+                self.skip(&EmptySource);
+            }
             return Ok(());
         }
         let absolute = match self.absolute(source) {
@@ -202,7 +204,18 @@ impl<W: Write> Printer<'_, W> {
     }
 
     fn print(&mut self, key: Key, track: usize, source: &[u8]) -> io::Result<()> {
-        let Track { quality, audio, encode, .. } = self.tracks[track];
+        if self.json || self.long || self.root.is_some() {
+            return self.print_fields(key, track, source);
+        }
+        let mut record = [self.end; Key::LEN + 1];
+        record[..Key::LEN].copy_from_slice(&key.to_hex());
+        self.out.write_all(&record)
+    }
+
+    /// Prints a record of more than a key. Not part of [`Self::print`], which the compiler would then no longer
+    /// inline into the loop over the sources.
+    fn print_fields(&mut self, key: Key, track: usize, source: &[u8]) -> io::Result<()> {
+        let &Track { quality, audio, encode, .. } = &self.tracks[track];
         if self.json {
             let root = self.root.as_deref();
             return report::json::key(&mut self.out, key, source, quality, audio, encode, root);
@@ -217,12 +230,8 @@ impl<W: Write> Printer<'_, W> {
         };
         if let Some(root) = &self.root {
             text(&mut self.out, root.join(key.to_string()).as_os_str().as_bytes())?;
-        } else if self.long {
-            self.out.write_all(&key.to_hex())?;
         } else {
-            let mut record = [self.end; Key::LEN + 1];
-            record[..Key::LEN].copy_from_slice(&key.to_hex());
-            return self.out.write_all(&record);
+            self.out.write_all(&key.to_hex())?;
         }
         if self.long {
             let out = &mut self.out;
