@@ -120,9 +120,9 @@ struct Printer<'a, W> {
     json: bool,
     long: bool,
     end: u8,
-    /// Set for a terminal, because a source may contain an escape sequence.
+    /// A person reads, and a source may be called after an escape sequence.
     escape: bool,
-    /// Read once, at the first relative source.
+    /// Asked for once, at the first relative source.
     working_dir: Option<PathBuf>,
     exit: Exit,
 }
@@ -134,7 +134,7 @@ impl<W: Write> Printer<'_, W> {
 
     fn stdin(&mut self) -> Result<(), Error> {
         let mut input = BufReader::with_capacity(BUFFER, io::stdin().lock());
-        // The start of a record that continues in the next read; other records are hashed in place.
+        // What was read of a record that goes on; all others are hashed where they are read.
         let mut begun = Vec::new();
         loop {
             let read = match input.fill_buf() {
@@ -186,9 +186,9 @@ impl<W: Write> Printer<'_, W> {
         Ok(())
     }
 
-    /// Reports a source that has no key, and continues with the others.
-    fn skip(&mut self, reason: &dyn fmt::Display) {
-        report::report_error(&reason);
+    /// Reports a source that has no key; the others are printed.
+    fn skip(&mut self, reason: &impl fmt::Display) {
+        report::report_error(reason);
         self.exit = Exit::Error;
     }
 
