@@ -89,6 +89,8 @@ pub mod progress;
 mod removal;
 #[doc(hidden)]
 pub mod root;
+#[doc(hidden)]
+pub mod source;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod stamp;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use hls_cache::cache;
 use hls_cache::maintain::{Notice, Options};
 use hls_cache::plan::{Policy, Which};
 use hls_cache::{Error, Key, Operation};
@@ -14,7 +15,11 @@ use crate::cli::library::Librarian;
 pub fn run(context: &Context<'_>, args: InvalidateArgs) -> anyhow::Result<Exit> {
     let mut keys = if args.stdin { read_keys(io::stdin().lock())? } else { args.key };
     let root = context.open_root()?;
-    let mut librarian = Librarian::new(&root, &args.names, keys.iter().copied(), context.now)?;
+    let mut known = keys.clone();
+    if !args.source.is_empty() {
+        known.extend(cache::entry_keys(&root)?);
+    }
+    let mut librarian = Librarian::new(&root, &args.names, known, context.now)?;
     let mut notices = Vec::new();
     for source in &args.source {
         let of_source = librarian.find(source)?;

@@ -3,15 +3,15 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use clap::{Args, ValueHint};
 use hls_cache::cache::{self, Advice, Entry};
-use hls_cache::library::{Library, MediaDir, Names, Source, Tracks, Variants};
+use hls_cache::library::{Library, MediaDir, Names, Source, Tracks, Variants, absolute};
 use hls_cache::plan::{TooFewNamed, unnamed_first};
-use hls_cache::{Error, Key, Operation, Reason, Root, key, stamp};
+use hls_cache::{Error, Key, Root, stamp};
 
 use super::environment;
 use super::exit::UsageError;
@@ -70,13 +70,11 @@ impl LibraryArgs {
 /// with nothing to show wakes no disk.
 pub struct Librarian {
     library: Library,
-    /// The keys that need a name: those in the cache when the run began, and those that the user named.
+    /// The keys to name.
     wanted: HashSet<Key>,
     names: OnceLock<Names>,
     /// What searches for sources have named.
     found: Names,
-    /// Those in the cache when the run began.
-    there: HashSet<Key>,
     keep: Vec<PathBuf>,
     prefer_unnamed: bool,
     /// Why keys of five parts cannot be computed.
@@ -86,7 +84,8 @@ pub struct Librarian {
 }
 
 impl Librarian {
-    /// For the cache at `root` and the keys in `also`.
+    /// For the cache at `root`: with a library it names the entries that are there now, and in any case the keys in
+    /// `also`.
     pub fn new(
         root: &Root,
         args: &LibraryArgs,
@@ -101,7 +100,7 @@ impl Librarian {
                     UsageError::new("--library needs DIR or DIR=AS; neither may be empty").into()
                 );
             }
-            dirs.push(MediaDir::parse(&dir, |path| absolute(OsStr::from_bytes(path)))?);
+            dirs.push(MediaDir::parse(&dir)?);
         }
         let tracks = match args.tracks.clone() {
             Some(tracks) => tracks,
@@ -116,12 +115,14 @@ impl Librarian {
                 UsageError::new(format!("{error}; shorten --qualities or --tracks"))
             })?;
         let library = Library::new(dirs, variants);
-        let there: HashSet<Key> = cache::entry_keys(root)?.into_iter().collect();
-        let wanted = there.iter().copied().chain(also).collect();
+        let mut wanted: HashSet<Key> = also.into_iter().collect();
+        if !library.is_empty() {
+            // Before anything is removed, since what is removed is shown.
+            wanted.extend(cache::entry_keys(root)?);
+        }
         let librarian = Self {
             library,
             wanted,
-            there,
             names: OnceLock::new(),
             found: Names::default(),
             keep: Vec::new(),
@@ -151,11 +152,6 @@ impl Librarian {
         }
         self.prefer_unnamed = prefer;
         Ok(self)
-    }
-
-    /// Whether there was an entry `key` when the run began, readable or not.
-    pub fn was_there(&self, key: Key) -> bool {
-        self.there.contains(&key)
     }
 
     /// Whether there is a library to name entries by.
@@ -254,16 +250,4 @@ impl Librarian {
         self.warn(format!("--prefer-unnamed has no effect: {refused}"));
         HashSet::new()
     }
-}
-
-/// The path as `key` hashes it.
-fn absolute(source: &OsStr) -> Result<PathBuf, Error> {
-    let error = |reason| Error::new(Operation::MakeAbsolute, Path::new(source), reason);
-    if source.is_empty() {
-        return Err(Error::new(Operation::ComputeKey, Path::new(source), key::EmptySource));
-    }
-    let pwd = std::env::var_os("PWD");
-    let working_dir = || key::working_dir(pwd.as_deref());
-    let path = key::absolute(source.as_bytes(), working_dir).map_err(|e| error(Reason::from(e)))?;
-    Ok(OsString::from_vec(path.into_owned()).into())
 }

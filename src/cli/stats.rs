@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use hls_cache::cache::CacheView;
 use hls_cache::cache::events::{Event, Summary};
+use hls_cache::cache::{self, CacheView};
 use hls_cache::history::{Calendar, Evictions, EvictionsLog, History, Recorder};
 use hls_cache::plan::{self, Limit, Policy, Sweep};
 use hls_cache::stats::Stats;
@@ -43,11 +43,9 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
     let limit = given.or_else(|| stats.events.last_sweep?.limits.get(Limit::MaxSize));
     let (history, evictions) = log.finish(&stats, limit);
     let is_listed = args.entries || args.unnamed || args.sort.is_some();
-    let Asked { librarian, keys, events, warnings } = asked;
+    let Asked { librarian, keys, there, events, warnings } = asked;
     let standings = (!keys.is_empty() || !args.source.is_empty())
-        .then(|| {
-            standings(context, &stats, &librarian, &keys, events, limits_of(args, &stats, given))
-        })
+        .then(|| standings(context, &stats, &there, &keys, events, limits_of(args, &stats, given)))
         .transpose()?;
     // With --textfile, usually a timer's, print a report only if another option requests one.
     let is_requested = context.global.json || is_listed || args.histogram || args.history;
@@ -99,6 +97,8 @@ struct Asked {
     librarian: Librarian,
     /// In the order in which they were named.
     keys: Vec<Key>,
+    /// The entries that are there, readable or not, if any is asked about.
+    there: HashSet<Key>,
     events: HashMap<Key, Vec<Event>>,
     warnings: Vec<String>,
 }
@@ -106,8 +106,13 @@ struct Asked {
 impl Asked {
     fn new(context: &Context<'_>, root: &Root, args: &StatsArgs) -> anyhow::Result<Self> {
         let mut keys = args.key.clone();
+        let mut there = HashSet::new();
+        if !keys.is_empty() || !args.source.is_empty() {
+            there.extend(cache::entry_keys(root)?);
+        }
         let mut known = keys.clone();
         if !args.source.is_empty() {
+            known.extend(&there);
             // A source's entries may be gone, and then only the log has their keys.
             Summary::read_with(root, context.now, &mut |event| known.push(event.key))?;
         }
@@ -131,7 +136,7 @@ impl Asked {
         let mut seen = HashSet::new();
         keys.retain(|key| seen.insert(*key));
         let events = keys.iter().map(|&key| (key, Vec::new())).collect();
-        Ok(Self { librarian, keys, events, warnings })
+        Ok(Self { librarian, keys, there, events, warnings })
     }
 
     fn record(&mut self, event: &Event) {
@@ -161,7 +166,7 @@ fn limits_of(args: &StatsArgs, stats: &Stats, max_size: Option<u64>) -> Sweep {
 fn standings(
     context: &Context<'_>,
     stats: &Stats,
-    librarian: &Librarian,
+    there: &HashSet<Key>,
     keys: &[Key],
     mut events: HashMap<Key, Vec<Event>>,
     mut sweep: Sweep,
@@ -169,9 +174,7 @@ fn standings(
     if let Some(TimeSpan(recent)) = environment("HLS_CACHE_KEEP_RECENT")? {
         sweep.keep_recent = recent;
     }
-    let mut entries = stats.entries.clone();
-    entries.sort_unstable_by_key(|entry| entry.key);
-    let view = CacheView { entries, ..CacheView::default() };
+    let view = CacheView { entries: stats.entries.clone(), ..CacheView::default() };
     let space = stats.space.unwrap_or_default();
     let limits = sweep.limits(space.total);
     let all = plan::standings(&view, &Policy::Sweep(sweep), context.now, space);
@@ -179,7 +182,7 @@ fn standings(
         let place = view.entries.binary_search_by_key(&key, |entry| entry.key).ok();
         About {
             key,
-            is_absent: place.is_none() && !librarian.was_there(key),
+            is_absent: place.is_none() && !there.contains(&key),
             entry: place.map(|place| view.entries[place].clone()),
             standing: place.map(|place| all[place]).unwrap_or_default(),
             log: events.remove(&key).unwrap_or_default(),

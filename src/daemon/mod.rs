@@ -46,7 +46,6 @@ mod pin;
 mod writer;
 
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -57,12 +56,13 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::cache::events::{self, Event, EventKind};
 use crate::cache::{State, stat_entry};
 use crate::error::{Error, Operation};
-use crate::key::{self, EmptySource, Key, KeyInputs};
+use crate::key::{Key, KeyInputs};
 use crate::layout;
 use crate::locks::{self, READER_PATIENCE};
 use crate::maintain::{self, Options, Outcome, Refused};
 use crate::plan::{Policy, Sweep, Which};
 use crate::root::Root;
+use crate::source;
 use crate::stats::Stats;
 use crate::sys::fd;
 use crate::sys::walk::Buffer;
@@ -120,13 +120,7 @@ impl Cache {
     /// The key of a source, made absolute by text alone; `audio` is -1 for the default track. Reads the
     /// working directory only if the path is relative.
     pub fn key_for(source: &Path, quality: &str, audio: i64) -> Result<Key, Error> {
-        let bytes = source.as_os_str().as_bytes();
-        if bytes.is_empty() {
-            return Err(Error::new(Operation::ComputeKey, source, EmptySource));
-        }
-        let working_dir = || key::working_dir(std::env::var_os("PWD").as_deref());
-        let source = key::absolute(bytes, working_dir)
-            .map_err(|e| Error::new(Operation::MakeAbsolute, source, e))?;
+        let source = source::absolute(source)?;
         Ok(KeyInputs { source: &source, quality: quality.as_bytes(), audio, encode: None }.key())
     }
 

@@ -163,7 +163,7 @@ fn walk_dir(dir: &Path, known_as: &Path, sender: &SyncSender<Batch>) {
             Ok(entry) if entry.depth() == 0 => walked.unusable.push(unusable(dir, Errno::NOTDIR)),
             Ok(entry) if entry.file_type().is_file() => walked.push(dir, known_as, entry.path()),
             Ok(_) => {}
-            Err(error) => walked.note_error(dir, known_as, &error),
+            Err(error) => walked.note_error(dir, known_as, error),
         }
         seen += 1;
         if seen.is_multiple_of(BATCH) || sent.elapsed() > SIGN_OF_LIFE {
@@ -201,28 +201,19 @@ impl Walked {
         }
     }
 
-    fn note_error(&mut self, dir: &Path, known_as: &Path, error: &walkdir::Error) {
-        // A link back to a directory above: everything in it is found there.
-        if error.loop_ancestor().is_some() {
-            return;
-        }
-        let path = error.path().unwrap_or(dir);
-        let reason = match error.io_error() {
-            Some(reason) => Errno::from_io_error(reason).map_or_else(
-                || Reason::Io { kind: reason.kind(), message: reason.to_string().into() },
-                Reason::System,
-            ),
-            None => return,
-        };
-        if error.depth() == 0 {
+    fn note_error(&mut self, dir: &Path, known_as: &Path, error: walkdir::Error) {
+        let (path, depth) = (error.path().unwrap_or(dir).to_owned(), error.depth());
+        // Without a system error it is a link back to a directory above: everything in it is found there.
+        let Some(reason) = error.into_io_error() else { return };
+        if depth == 0 {
             self.unusable.push(unusable(dir, reason));
             return;
         }
         // A link that leads nowhere is still what a daemon may have been given; but a directory may be missing.
         if path.is_symlink() {
-            self.push(dir, known_as, path);
+            self.push(dir, known_as, &path);
         }
-        self.note_unreadable(path, reason);
+        self.note_unreadable(&path, reason);
     }
 
     fn note_unreadable(&mut self, path: &Path, reason: impl Into<Reason>) {

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use self::files::{Files, Walked};
 use crate::error::{Error, Operation, Reason};
 use crate::key::Key;
+use crate::source;
 
 pub use self::names::{Names, Source};
 pub use self::variants::{InvalidTracks, MOST_VARIANTS, TooManyVariants, Tracks, Variants};
@@ -32,11 +33,9 @@ pub struct MediaDir {
 }
 
 impl MediaDir {
-    /// Reads `DIR[=AS]`, split at the last `=`. `absolute` makes each path absolute.
-    pub fn parse(
-        text: &OsStr,
-        mut absolute: impl FnMut(&[u8]) -> Result<PathBuf, Error>,
-    ) -> Result<Self, Error> {
+    /// Reads `DIR[=AS]`, split at the last `=`.
+    pub fn parse(text: &OsStr) -> Result<Self, Error> {
+        let absolute = |path| absolute(OsStr::from_bytes(path));
         let text = text.as_bytes();
         let (dir, known_as) = match text.iter().rposition(|&byte| byte == b'=') {
             Some(at) => (&text[..at], &text[at + 1..]),
@@ -66,14 +65,12 @@ impl Library {
 
     /// Walks the library and finds which of its files the `wanted` keys come from.
     pub fn name(&self, wanted: &HashSet<Key>) -> Names {
-        let mut names = Names::default();
         if self.dirs.is_empty() || wanted.is_empty() {
-            return names;
+            return Names::default();
         }
         let dirs = self.dirs.iter().map(|dir| (dir.dir.clone(), dir.known_as.clone()));
         let Walked { files, unusable, unreadable } = files::walk(dirs);
-        names.unusable = unusable;
-        names.unreadable = unreadable;
+        let mut names = Names::new(unusable, unreadable);
         names.find(&files, &self.variants, wanted);
         names
     }
@@ -93,9 +90,7 @@ impl Library {
         let is_no_directory = [Errno::NOTDIR, Errno::NOENT].map(Reason::System);
         unusable.retain(|error| !is_no_directory.contains(&error.reason));
         files.extend(&below);
-        let mut names = Names::default();
-        names.unusable = unusable;
-        names.unreadable = unreadable;
+        let mut names = Names::new(unusable, unreadable);
         // A file is named with every subtitle that may be burnt in, unlike a whole library: there are few.
         names.find_all(&files, &self.variants, wanted);
         names
@@ -126,6 +121,12 @@ impl Library {
         places.dedup();
         places
     }
+}
+
+/// The path of a source, or of a directory of sources, as keys are made from it.
+pub fn absolute(path: &OsStr) -> Result<PathBuf, Error> {
+    let path = source::absolute(Path::new(path))?;
+    Ok(PathBuf::from(OsStr::from_bytes(&path)))
 }
 
 /// Why a directory of the library names nothing.

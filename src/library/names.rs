@@ -48,6 +48,10 @@ pub struct Names {
 }
 
 impl Names {
+    pub(super) fn new(unusable: Vec<Error>, unreadable: Option<Error>) -> Self {
+        Self { by_key: HashMap::new(), unusable, unreadable }
+    }
+
     /// The source of `key`, if the library has it.
     pub fn get(&self, key: Key) -> Option<&Source> {
         self.by_key.get(&key)
@@ -63,8 +67,6 @@ impl Names {
         for (key, source) in other.by_key {
             self.by_key.entry(key).or_insert(source);
         }
-        self.unusable.extend(other.unusable);
-        self.unreadable = self.unreadable.take().or(other.unreadable);
     }
 
     /// Why files of the library may have been missed, if any may.

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -83,10 +82,6 @@ fn library(dir: &Path) -> OsString {
     option.push("=");
     option.push(MEDIA);
     option
-}
-
-fn json_of(run: &Run<'_>) -> Value {
-    serde_json::from_slice(&run.output.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
 }
 
 fn warnings(run: &Run<'_>, of: &str) -> usize {
@@ -354,7 +349,7 @@ fn links_out_of_the_library_are_followed_and_hidden_files_are_not_named() {
     symlink(outside.join("a.mkv"), dir.join("linked.mkv")).unwrap();
     symlink("/nowhere", dir.join("gone.mkv")).unwrap();
     let run = cache.run(["stats".into(), "--entries".into(), "--json".into(), library(&dir)]);
-    let json = json_of(&run.success().untouched());
+    let json = run.success().untouched().json();
     let entries = json["entries"].as_array().unwrap();
     let named: BTreeSet<&str> =
         entries.iter().filter_map(|entry| entry["source"]["path"].as_str()).collect();
@@ -382,7 +377,7 @@ fn strange_names_are_escaped_for_people_and_exact_in_json() {
             let args = command.iter().map(OsString::from).chain([library(&dir)]);
             let run = cache.run(args.chain(json.then(|| "--json".into()))).success().no_stderr();
             if json {
-                let json = json_of(&run);
+                let json = run.json();
                 let mut paths: Vec<Vec<u8>> = json["entries"]
                     .as_array()
                     .unwrap()

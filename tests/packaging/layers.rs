@@ -7,10 +7,10 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 /// From the bottom. A room may use itself and what stands before it.
-const LAYERS: [&str; 20] = [
-    "escape", "key", "error", "sys", "layout", "units", "progress", "root", "stamp", "locks",
-    "cache", "history", "library", "verify", "plan", "removal", "stats", "maintain", "daemon",
-    "lib",
+const LAYERS: [&str; 21] = [
+    "escape", "key", "error", "source", "sys", "layout", "units", "progress", "root", "stamp",
+    "locks", "cache", "history", "library", "verify", "plan", "removal", "stats", "maintain",
+    "daemon", "lib",
 ];
 
 /// The rooms that a file names, tests apart.
