@@ -185,11 +185,16 @@ pub fn unix_seconds(time: SystemTime) -> i64 {
     }
 }
 
-/// RFC 3339 in UTC; a time outside the years that the format allows becomes the nearest one inside.
+/// RFC 3339 in UTC.
 pub fn rfc3339(time: SystemTime) -> String {
+    timestamp(time).to_string()
+}
+
+/// The time on the calendar; one outside the calendar's years becomes the nearest inside.
+pub(crate) fn timestamp(time: SystemTime) -> jiff::Timestamp {
     let nearest =
         if time < SystemTime::UNIX_EPOCH { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
-    jiff::Timestamp::try_from(time).unwrap_or(nearest).to_string()
+    jiff::Timestamp::try_from(time).unwrap_or(nearest)
 }
 
 #[cfg(test)]

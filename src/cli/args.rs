@@ -35,8 +35,8 @@ Examples:
                                                     from a timer; prints nothing
 
 Sizes are sums of file sizes, as --max-size counts them. Without --max-size,
-the budget is HLS_CACHE_MAX_SIZE, else that of the last sweep. Hits and misses come from .events.log in the
-cache.";
+the budget is HLS_CACHE_MAX_SIZE, else that of the last sweep. Hits and misses
+come from .events.log in the cache.";
 
 const SWEEP_EXAMPLES: &str = "\
 sweep evicts the least recently used entries first, and never an entry that is

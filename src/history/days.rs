@@ -2,11 +2,12 @@
 
 use std::time::SystemTime;
 
+use jiff::Span;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp};
 
 use crate::cache::events::{Event, EventKind, HitRate, Removals};
+use crate::units::timestamp;
 
 /// The last days of local time, and when each begins.
 #[derive(Clone, Debug)]
@@ -24,8 +25,7 @@ impl Calendar {
     /// The [`Calendar::DAYS`] days that end with the one of `now` in `zone`. A day is as long as the zone's clock makes
     /// it: where summer time begins, 23 hours.
     pub fn ending(now: SystemTime, zone: &TimeZone) -> Self {
-        let nearest = if now < SystemTime::UNIX_EPOCH { Timestamp::MIN } else { Timestamp::MAX };
-        let today = Timestamp::try_from(now).unwrap_or(nearest).to_zoned(zone.clone()).date();
+        let today = timestamp(now).to_zoned(zone.clone()).date();
         let begins = |date: Date| {
             let midnight = date.to_zoned(zone.clone());
             midnight.map_or(i64::MAX, |midnight| midnight.timestamp().as_second())
@@ -78,11 +78,7 @@ impl DaysLog {
         match event.kind {
             EventKind::Hit => day.requests.hits += 1,
             EventKind::Miss => day.requests.misses += 1,
-            EventKind::Evict => {
-                let bytes = event.bytes.unwrap_or(0);
-                day.evictions.count += 1;
-                day.evictions.bytes = day.evictions.bytes.saturating_add(bytes);
-            }
+            EventKind::Evict => day.evictions.add(event),
             EventKind::Orphan | EventKind::Invalidate => {}
         }
     }
@@ -96,6 +92,7 @@ impl DaysLog {
 mod tests {
     use super::*;
     use crate::units::{instant, unix_seconds};
+    use jiff::Timestamp;
 
     /// Needs no time zone database.
     fn zone(rule: &str) -> TimeZone {

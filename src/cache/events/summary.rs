@@ -42,6 +42,14 @@ pub struct Removals {
     pub bytes: u64,
 }
 
+impl Removals {
+    /// Counts one more.
+    pub(crate) fn add(&mut self, removal: &Event) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(removal.bytes.unwrap_or(0));
+    }
+}
+
 /// The totals of the event log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -165,8 +173,7 @@ impl Tally {
                 let summary = &mut self.summary;
                 let place = EventKind::REMOVALS.iter().position(|&kind| kind == event.kind);
                 let removals = &mut summary.removals[place.unwrap_or(0)];
-                removals.count += 1;
-                removals.bytes = removals.bytes.saturating_add(event.bytes.unwrap_or(0));
+                removals.add(&event);
                 summary.last_removal = summary.last_removal.max(Some(event.time));
             }
         }

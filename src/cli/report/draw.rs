@@ -57,11 +57,8 @@ impl<const N: usize> Table<N> {
     /// Fills the last column. `about` has one item per row; `cell` gets it with the columns that the others
     /// leave of `width`.
     pub fn fill_last<T>(&mut self, width: usize, about: &[T], cell: impl Fn(&T, usize) -> Cell) {
-        let before: usize = self.widths()[..N - 1].iter().map(|width| width + GAP).sum();
-        let room = width.saturating_sub(before);
-        for (row, about) in self.rows.iter_mut().skip(1).zip(about) {
-            row[N - 1] = cell(about, room);
-        }
+        let room = self.room(N - 1, width);
+        self.fill(N - 1, about, |about| cell(about, room));
     }
 
     /// Fills a column from what the rows are about.

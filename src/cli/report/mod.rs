@@ -140,26 +140,25 @@ fn quietly_closed(written: io::Result<()>) -> io::Result<()> {
 
 /// A time span in its two largest units, as in `3d 4h`; JSON has exact spans.
 pub fn human_span(span: Duration) -> String {
-    let seconds = span.as_secs();
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m"),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
+    match split(span) {
+        [0, 0, 0, seconds] => format!("{seconds}s"),
+        [0, 0, minutes, _] => format!("{minutes}m"),
+        [0, hours, minutes, _] => format!("{hours}h {minutes}m"),
+        [days, hours, ..] => format!("{days}d {hours}h"),
     }
 }
 
 /// A time span to the second, as the user writes one: `1h30m`.
 pub fn exact_span(span: Duration) -> String {
-    let seconds = span.as_secs();
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    let parts = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds % 60, "s")];
-    let text = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .fold(String::new(), |text, (count, unit)| text + &count.to_string() + unit);
+    let parts = split(span).into_iter().zip(["d", "h", "m", "s"]).filter(|&(count, _)| count > 0);
+    let text = parts.fold(String::new(), |text, (count, unit)| text + &count.to_string() + unit);
     if text.is_empty() { "0s".into() } else { text }
+}
+
+/// Days, hours, minutes and seconds.
+fn split(span: Duration) -> [u64; 4] {
+    let seconds = span.as_secs();
+    [seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60]
 }
 
 /// Why there are no encoder settings to compute keys with.

@@ -1,9 +1,10 @@
 //! Names of entries for people: what a media library knows of a key.
 
-use super::terminal::Terminal;
 use hls_cache::Escaped;
 use hls_cache::library::Source;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::terminal::Terminal;
 
 /// The media file, below its media directory.
 pub fn title(source: &Source) -> String {
