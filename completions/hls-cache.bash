@@ -319,7 +319,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__stats)
-            opts="-q -v -h -V --source --entries --unnamed --sort --max-size --min-free --histogram --history --prometheus --textfile --library --qualities --tracks --root --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --source --entries --unnamed --sort --max-size --min-free --histogram --history --prometheus --textfile --full-scan --library --qualities --tracks --root --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -386,7 +386,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__sweep)
-            opts="-n -q -v -h -V --max-size --min-free --older-than --max-entries --low-water --keep-recent --best-effort --min-budget --min-age --keep-source --prefer-unnamed --locks-only --dry-run --wait --library --qualities --tracks --root --json --quiet --verbose --help --version"
+            opts="-n -q -v -h -V --max-size --min-free --older-than --max-entries --low-water --keep-recent --best-effort --min-budget --min-age --keep-source --prefer-unnamed --full-scan --locks-only --dry-run --wait --library --qualities --tracks --root --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -83,6 +83,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l tracks -d 
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l root -d 'Use the cache in directory DIR [env: HLS_CACHE_ROOT]' -r -f -a "(__fish_complete_directories)"
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l best-effort -d 'Evict what is possible even if entries in use alone exceed --max-size'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l prefer-unnamed -d 'Evict sealed entries first that no library file names and that were unused for 7d'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l full-scan -d 'Measure every entry, not only those that have changed since a sweep last did'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l locks-only -d 'Protect entries by locks and recent writes only, not by open files or recent reads'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -s n -l dry-run -d 'Show which entries would be removed, and remove none'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand sweep" -l json -d 'Print one JSON object (key: one per line)'
@@ -106,6 +107,7 @@ complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l unnamed -d
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l histogram -d 'Draw histograms of the time since the last use and of entry sizes'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l history -d 'Show two weeks of hits and evictions, and the hits that other sizes would have had'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l prometheus -d 'Print metrics for Prometheus instead of the report'
+complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l full-scan -d 'Measure every entry, not only those that have changed since a sweep last did'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -l json -d 'Print one JSON object (key: one per line)'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -s q -l quiet -d 'Print only warnings and errors'
 complete -c hls-cache -n "__fish_hls_cache_using_subcommand stats" -s v -l verbose -d 'Also list entries that are kept, with the reason'

@@ -227,6 +227,9 @@ pub struct SweepArgs {
     /// Evict sealed entries first that no library file names and that were unused for 7d
     #[arg(long)]
     pub prefer_unnamed: bool,
+    /// Measure every entry, not only those that have changed since a sweep last did
+    #[arg(long)]
+    pub full_scan: bool,
     #[command(flatten)]
     pub maintenance: MaintenanceArgs,
     #[command(flatten)]
@@ -286,6 +289,9 @@ pub struct StatsArgs {
     /// Write metrics to FILE atomically
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub textfile: Option<PathBuf>,
+    /// Measure every entry, not only those that have changed since a sweep last did
+    #[arg(long)]
+    pub full_scan: bool,
     #[command(flatten)]
     pub names: LibraryArgs,
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use hls_cache::cache::events::{Event, Summary};
-use hls_cache::cache::{self, CacheView};
+use hls_cache::cache::{self, CacheView, Memory};
 use hls_cache::history::{Calendar, Evictions, EvictionsLog, History, Recorder};
 use hls_cache::plan::{self, Limit, Policy, Sweep};
 use hls_cache::stats::Stats;
@@ -35,7 +35,10 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
     let root = context.open_root()?;
     let mut asked = Asked::new(context, &root, args)?;
     let mut log = Log::new(args, context.now);
-    let stats = Stats::gather_with(&root, context.now, &context.progress(), &mut |event| {
+    let memory = if args.full_scan { Memory::default() } else { Memory::read(&root) };
+    let memory = memory.without(&asked.keys);
+    let progress = context.progress();
+    let stats = Stats::gather_with(&root, &memory, context.now, &progress, &mut |event| {
         log.record(event);
         asked.record(event);
     })?;
@@ -174,7 +177,7 @@ fn standings(
     if let Some(TimeSpan(recent)) = environment("HLS_CACHE_KEEP_RECENT")? {
         sweep.keep_recent = recent;
     }
-    let view = CacheView { entries: stats.entries.clone(), ..CacheView::default() };
+    let view = CacheView::of(stats.entries.clone());
     let space = stats.space.unwrap_or_default();
     let limits = sweep.limits(space.total);
     let all = plan::standings(&view, &Policy::Sweep(sweep), context.now, space);

@@ -1,7 +1,7 @@
 //! One lockfile: open or create it, lock it, and check that it still has its name.
 
 use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -142,10 +142,7 @@ fn open_existing(root: &Root, name: &str) -> Result<OwnedFd, LockError> {
 pub(crate) fn create(root: &Root, name: &str) -> rustix::io::Result<OwnedFd> {
     if let Ok(fd) = create_nameless(root) {
         // On any error but EEXIST, try the plain way below, which works on every file system.
-        let link = format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&fd));
-        match retry_on_intr(|| {
-            rustix::fs::linkat(rustix::fs::CWD, &link, root.fd(), name, AtFlags::SYMLINK_FOLLOW)
-        }) {
+        match give_name(root, fd.as_fd(), name) {
             Ok(()) => return Ok(fd),
             Err(Errno::EXIST) => return Err(Errno::EXIST),
             Err(_) => {}
@@ -159,11 +156,20 @@ pub(crate) fn create(root: &Root, name: &str) -> rustix::io::Result<OwnedFd> {
     Ok(fd)
 }
 
-fn create_nameless(root: &Root) -> rustix::io::Result<OwnedFd> {
+/// Creates a file with the owner and mode of the cache and without a name, which [`give_name`] gives it.
+pub(crate) fn create_nameless(root: &Root) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let fd = retry_on_intr(|| rustix::fs::openat(root.fd(), c".", flags, shared_mode(root)))?;
     set_owner_and_mode(root, &fd);
     Ok(fd)
+}
+
+/// Gives a nameless file the name `name`; `EEXIST` if something has it.
+pub(crate) fn give_name(root: &Root, fd: BorrowedFd<'_>, name: &str) -> rustix::io::Result<()> {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    retry_on_intr(|| {
+        rustix::fs::linkat(rustix::fs::CWD, &link, root.fd(), name, AtFlags::SYMLINK_FOLLOW)
+    })
 }
 
 fn shared_mode(root: &Root) -> Mode {

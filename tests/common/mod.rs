@@ -13,6 +13,7 @@ mod mount;
 pub mod need;
 mod paused;
 mod run;
+pub mod sizes;
 pub mod snapshot;
 
 use std::ffi::{OsStr, OsString};

@@ -14,6 +14,7 @@ mod history;
 mod invalidate;
 mod key;
 mod locks;
+mod memory;
 mod mounts_and_errors;
 mod names;
 mod no_room_for_a_pin;

@@ -193,6 +193,14 @@ fn name_all(holders: &[Holder]) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" and "))
 }
 
+/// Of how many entries a scan has looked at the files: `3 entries measured, 297 remembered`.
+pub fn measured(entries: u64, remembered: u64) -> String {
+    format!(
+        "{} measured, {remembered} remembered",
+        count_entries(entries.saturating_sub(remembered))
+    )
+}
+
 /// `1 entry`, `2 entries`.
 pub fn count_entries(count: u64) -> String {
     format!("{count} {}", if count == 1 { "entry" } else { "entries" })

@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use super::draw::name_some;
 use super::terminal::Colour;
-use super::{ErrorLine, Report, Screen, account, count_entries, human_span, json, notice, title};
+use super::{
+    ErrorLine, Report, Screen, account, count_entries, human_span, json, measured, notice, title,
+};
 use crate::cli::library::Librarian;
 
 /// What a run did, and the names of what it did it to.
@@ -58,8 +60,12 @@ impl Report for Removal<'_> {
         json::Removing::new(self, verbose)
     }
 
-    fn human(&self, out: &mut dyn Write, _: &Screen<'_>) -> io::Result<()> {
-        writeln!(out, "{}", summary(&self.outcome))
+    fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
+        let outcome = &self.outcome;
+        if screen.verbose {
+            writeln!(out, "sizes: {}", measured(outcome.before.entries, outcome.remembered))?;
+        }
+        writeln!(out, "{}", summary(outcome))
     }
 }
 

@@ -22,7 +22,9 @@ use super::draw::{Align, Cell, Table, gauge, list_some};
 use super::entry_table;
 use super::histogram::Histogram;
 use super::terminal::Colour;
-use super::{ErrorLine, Report, Screen, count_entries, history, human_span, json, notice};
+use super::{
+    ErrorLine, Report, Screen, count_entries, history, human_span, json, measured, notice,
+};
 use crate::cli::args::Sort;
 use crate::cli::library::Librarian;
 
@@ -247,6 +249,9 @@ impl StatsReport<'_> {
         }
         facts.push(("hit rate", self.hit_rates()));
         facts.extend(self.blind_spots().map(|said| ("unseen", said)));
+        if screen.verbose {
+            facts.push(("sizes", measured(stats.totals.entries, stats.remembered)));
+        }
         match stats.events.skipped {
             0 => {}
             1 => facts.push(("event log", "1 unparsable line skipped".into())),
