@@ -77,21 +77,27 @@ pub(super) fn acquire(
         LockMode::Shared => FlockOperation::NonBlockingLockShared,
         LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
     };
-    let start = Instant::now();
+    let began = Instant::now();
     let poll = (patience / 100).clamp(*POLL.start(), *POLL.end());
     for _ in 0..REOPENS {
         let Some(fd) = open(root, name, missing)? else { return Ok(Acquired::Missing) };
-        loop {
+        let is_locked = loop {
             match retry_on_intr(|| rustix::fs::flock(&fd, operation)) {
-                Ok(()) => break,
-                Err(Errno::WOULDBLOCK) if start.elapsed() >= patience => {
-                    return Ok(Acquired::Refused);
-                }
+                Ok(()) => break true,
+                Err(Errno::WOULDBLOCK) if began.elapsed() >= patience => break false,
                 Err(Errno::WOULDBLOCK) => thread::sleep(poll),
                 Err(errno) => return Err(LockError::Lock(errno)),
             }
+        };
+        // One look for both questions, and after the lock: a scan asks them of every entry.
+        let stat = rustix::fs::fstat(&fd).map_err(LockError::Lock)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(LockError::NotRegular);
         }
-        if rustix::fs::fstat(&fd).map_err(LockError::Lock)?.st_nlink > 0 {
+        if !is_locked {
+            return Ok(Acquired::Refused);
+        }
+        if stat.st_nlink > 0 {
             return Ok(Acquired::Held(Held { _fd: fd }));
         }
     }
@@ -123,19 +129,14 @@ fn open_existing(root: &Root, name: &str) -> Result<OwnedFd, LockError> {
         retry_on_intr(|| rustix::fs::openat(root.fd(), name, access | flags, Mode::empty()))
     };
     // Open it writable if possible: NFS grants an exclusive lock on writable descriptors only.
-    let fd = match open(OFlags::RDWR) {
+    match open(OFlags::RDWR) {
         Err(Errno::ACCESS | Errno::ROFS) => open(OFlags::RDONLY),
         other => other,
     }
     .map_err(|errno| match errno {
         Errno::ISDIR | Errno::NXIO => LockError::NotRegular,
         errno => LockError::Open(errno),
-    })?;
-    let stat = rustix::fs::fstat(&fd).map_err(LockError::Open)?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Ok(fd),
-        _ => Err(LockError::NotRegular),
-    }
+    })
 }
 
 /// Creates the file `name` with the owner and mode of the cache (rule 6); `EEXIST` if it exists.

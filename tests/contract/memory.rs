@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 
-use crate::common::sizes::{self, Field, Sizes};
+use crate::common::sizes::{self, CHANGES, Field, Sizes};
 use crate::common::{Age, Size, TestCache, decisions, key, need};
 
 /// Five sealed entries of 10 KiB, `a` used least recently.
@@ -78,68 +78,13 @@ fn an_entry_that_is_asked_about_by_name_is_measured() {
     assert_eq!(json["entries"][0]["bytes"], 10.kib());
 }
 
-/// A change to the entry `a`, as a daemon or a person makes it.
-type Change = (&'static str, fn(&Path));
-
-const CHANGES: [Change; 19] = [
-    ("a segment comes", |entry| fs::write(entry.join("video/seg-9.m4s"), "x").unwrap()),
-    ("a segment goes", |entry| fs::remove_file(entry.join("video/seg-2.m4s")).unwrap()),
-    ("a segment is renamed", |entry| {
-        fs::rename(entry.join("video/seg-2.m4s"), entry.join("video/seg-3.m4s")).unwrap();
-    }),
-    ("a segment is replaced", |entry| {
-        fs::write(entry.join("video/new"), "x").unwrap();
-        fs::rename(entry.join("video/new"), entry.join("video/seg-2.m4s")).unwrap();
-    }),
-    ("a file is moved in", |entry| {
-        fs::write(entry.with_file_name("outside"), "x").unwrap();
-        fs::rename(entry.with_file_name("outside"), entry.join("video/seg-9.m4s")).unwrap();
-    }),
-    ("a file is moved out", |entry| {
-        fs::rename(entry.join("video/seg-2.m4s"), entry.with_file_name("outside")).unwrap();
-    }),
-    ("a hard link comes", |entry| {
-        fs::hard_link(entry.join("video/seg-2.m4s"), entry.join("video/link")).unwrap();
-    }),
-    ("a symlink comes", |entry| symlink("seg-2.m4s", entry.join("video/link")).unwrap()),
-    ("a directory comes in video", |entry| fs::create_dir(entry.join("video/deep")).unwrap()),
-    ("a file comes beside video", |entry| fs::write(entry.join("poster.jpg"), "x").unwrap()),
-    ("a directory comes beside video", |entry| fs::create_dir(entry.join("extras")).unwrap()),
-    ("subs come", |entry| {
-        fs::create_dir(entry.join("subs")).unwrap();
-        fs::write(entry.join("subs/sub-0.vtt"), "x").unwrap();
-    }),
-    ("video goes", |entry| fs::remove_dir_all(entry.join("video")).unwrap()),
-    ("video is another one", |entry| {
-        fs::rename(entry.join("video"), entry.join("old")).unwrap();
-        fs::create_dir(entry.join("video")).unwrap();
-        fs::remove_dir_all(entry.join("old")).unwrap();
-    }),
-    ("the entry is another one", |entry| {
-        let other = entry.with_file_name("other");
-        fs::create_dir_all(other.join("video")).unwrap();
-        fs::write(other.join(".complete"), "").unwrap();
-        fs::remove_dir_all(entry).unwrap();
-        fs::rename(other, entry).unwrap();
-    }),
-    ("the entry is unsealed", |entry| fs::remove_file(entry.join(".complete")).unwrap()),
-    ("the entry is sealed anew", |entry| {
-        fs::remove_file(entry.join(".complete")).unwrap();
-        fs::write(entry.join("video/seg-2.m4s"), "overwritten in place").unwrap();
-        fs::write(entry.join(".complete"), "").unwrap();
-    }),
-    ("the marker is written to", |entry| fs::write(entry.join(".complete"), "x").unwrap()),
-    ("the entry is used", |entry| {
-        filetime::set_file_mtime(entry, filetime::FileTime::now()).unwrap();
-    }),
-];
-
 #[test]
 fn every_change_is_seen_at_once() {
     for (what, change) in CHANGES {
         let cache = five();
         lying(&cache, "a").write(&cache.root());
         assert!(believes(&cache), "before: {what}");
+        sizes::let_the_clock_move(&cache.root());
         change(&cache.entry_path("a"));
         let json = cache.run(["--json", "stats"]).success().json();
         let (bytes, _) = TestCache::usage(&cache.entry_path("a"));

@@ -150,7 +150,7 @@ mod tests {
                     Record {
                         key: Key::from_bytes(format!("{key:016x}").as_bytes()).unwrap(),
                         measured,
-                        marks: Marks { directory, complete, video, subs },
+                        marks: Marks { directory, complete, video, subs: subtitles },
                         sums: Sums { files, bytes, allocated_bytes, last_written },
                     }
                 };
