@@ -104,7 +104,9 @@ pub fn report_warning(warning: &impl fmt::Display) {
 /// Prints one line, whatever names the message quotes.
 fn report_line(kind: &str, what: &impl fmt::Display) {
     let what = what.to_string();
-    let _ = writeln!(io::stderr(), "{kind}: {}", Escaped::new(&what));
+    // In one write: standard error has no buffer, and what others write must not come in between.
+    let line = format!("{kind}: {}\n", Escaped::new(&what));
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Prints the requested help or version.
