@@ -27,6 +27,7 @@ would remove 6100000000000000     1.50 GiB  used 3d 7h ago     --max-size 30 MiB
 would remove 7000000000000000        7 MiB  used 2d 1h ago     --max-size 30 MiB
 would keep   6200000000000000       20 MiB  used 1d 2h ago     pinned by cat[PID]
 would keep   7700000000000000        9 MiB  used 2m ago        being encoded
+sizes: 4 entries measured, 0 remembered
 would free 1.51 GiB (2 entries), would leave 29 MiB (2 entries), budget 30 MiB; \
          pinned 20 MiB (1 entry); being encoded 9 MiB (1 entry)
 "
