@@ -116,6 +116,11 @@ impl Stats {
         })
     }
 
+    /// The entries in use, but for those being encoded.
+    pub fn in_use(&self) -> Totals {
+        [self.pinned, self.open, self.read].into_iter().fold(Totals::default(), Totals::plus)
+    }
+
     /// When the least recently used entry was used.
     pub fn oldest_used(&self) -> Option<SystemTime> {
         self.entries.iter().map(|entry| entry.last_used).min()
@@ -128,9 +133,9 @@ impl Stats {
 }
 
 fn total(trash: &[Trash]) -> Totals {
-    trash.iter().fold(Totals::default(), |sum, trash| Totals {
-        entries: sum.entries + 1,
-        bytes: sum.bytes.saturating_add(trash.bytes),
-        allocated_bytes: sum.allocated_bytes.saturating_add(trash.allocated_bytes),
-    })
+    let mut total = Totals::default();
+    for trash in trash {
+        total.add(trash.bytes, trash.allocated_bytes);
+    }
+    total
 }

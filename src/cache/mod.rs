@@ -16,7 +16,7 @@ pub use entry::{Entry, PinState, State, Trash};
 pub(crate) use entry::{StatEntry, identity, scan_entry, stat_entry};
 pub use limits::{Cause, Limit, Limits, Unit};
 pub(crate) use listing::Listing;
-pub use listing::entry_keys;
+pub use listing::{entries_near, entry_keys};
 pub use notice::CacheNotice;
 pub use sizes::Memory;
 pub use totals::Totals;

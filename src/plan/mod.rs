@@ -9,6 +9,7 @@
 //! disk or the clock. Not here: carrying out the plan (`removal`, `maintain`), or any text for the user.
 
 mod fate;
+mod foresight;
 mod free_space;
 mod limits;
 mod policy;
@@ -23,6 +24,7 @@ use self::free_space::Reclaim;
 use self::limits::Goal;
 pub use crate::cache::{Cause, Limit, Limits, Totals};
 pub use fate::{Fate, Protection};
+pub use foresight::{Foresight, foresee};
 pub use free_space::{EndedEarly, Shortage};
 pub use limits::{MIN_AGE, MIN_BUDGET, Sweep, Unmet};
 pub use policy::{A_FILM, Forced, Policy, Shield, Which, is_hopeless, is_perhaps_watched};

@@ -61,9 +61,9 @@ fn every_command_that_scans_remembers_and_a_full_scan_does_not() {
     }
     let told = |args: &[&str]| cache.run(args).success().stdout();
     for (args, counts) in [
-        (&["-v", "stats"][..], "0 entries measured, 5 remembered"),
-        (&["-v", "sweep", none, "-n"], "0 entries measured, 5 remembered"),
-        (&["-v", "stats", "--full-scan"], "5 entries measured, 0 remembered"),
+        (&["-v", "stats"][..], "measured 0 entries, remembered 5"),
+        (&["-v", "sweep", none, "-n"], "measured 0 entries, remembered 5"),
+        (&["-v", "stats", "--full-scan"], "measured 5 entries, remembered 0"),
     ] {
         assert!(told(args).contains(counts), "{args:?}: {}", told(args));
     }

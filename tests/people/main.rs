@@ -11,7 +11,9 @@ mod common;
 mod escaping;
 mod help;
 mod metrics;
+mod next;
 mod removals;
+mod screens;
 mod stats_text;
 mod terminals;
 

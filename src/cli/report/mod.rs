@@ -6,12 +6,14 @@
 
 pub mod about;
 mod account;
+pub mod check;
 mod draw;
 mod entry_table;
 pub mod histogram;
 mod history;
 pub mod json;
 pub mod live;
+pub mod next;
 mod notice;
 pub mod outcome;
 pub mod progress;
@@ -195,12 +197,10 @@ fn name_all(holders: &[Holder]) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" and "))
 }
 
-/// Of how many entries a scan has looked at the files: `3 entries measured, 297 remembered`.
+/// Of how many entries a scan has looked at the files: `measured 3 entries, remembered 297`.
 pub fn measured(entries: u64, remembered: u64) -> String {
-    format!(
-        "{} measured, {remembered} remembered",
-        count_entries(entries.saturating_sub(remembered))
-    )
+    let measured = entries.saturating_sub(remembered);
+    format!("measured {}, remembered {remembered}", count_entries(measured))
 }
 
 /// `1 entry`, `2 entries`.
