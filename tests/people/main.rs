@@ -8,9 +8,11 @@
 #[allow(dead_code, unused_imports, reason = "it serves several test binaries")]
 mod common;
 
+mod alerts;
 mod escaping;
 mod help;
 mod metrics;
+mod promtool;
 mod removals;
 mod stats_text;
 mod terminals;
