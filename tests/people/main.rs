@@ -9,6 +9,7 @@
 mod common;
 
 mod alerts;
+mod dashboard;
 mod escaping;
 mod help;
 mod metrics;

@@ -179,6 +179,12 @@ impl Timeline {
         )
     }
 
+    /// At the last step the query has a result.
+    pub fn answers(&mut self, query: &str) -> &mut Self {
+        let samples = "\n          - {labels: '{}', value: 1}".into();
+        self.expect(format!("count({query}) > bool 0"), samples)
+    }
+
     fn expect(&mut self, query: String, samples: String) -> &mut Self {
         let samples = if samples.is_empty() { " []".into() } else { samples };
         self.expectations.push((self.steps.checked_sub(1).expect("a step"), query, samples));
