@@ -239,6 +239,17 @@ fn a_disk_that_will_be_full_in_four_hours_raises_an_alert_and_one_that_stays_nea
     filling.hourly(5, || growing(0)).firing([]).check();
 }
 
+#[test]
+fn the_manual_lists_every_alert() {
+    let rules = fs::read_to_string(promtool::rules()).unwrap();
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/hls-cache-stats.1");
+    let manual = fs::read_to_string(manual).unwrap();
+    let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let listed = manual.lines().filter_map(|line| line.strip_prefix(".B HlsCache"));
+    let listed: Vec<String> = listed.map(|rest| format!("HlsCache{rest}")).collect();
+    assert_eq!(listed, alerts.collect::<Vec<_>>());
+}
+
 /// Each alert recommends one at least, and this version takes it.
 #[test]
 fn the_commands_in_the_alerts_are_commands_of_the_tool() {
