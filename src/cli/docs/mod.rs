@@ -1,8 +1,11 @@
 //! Checks that the man pages and completions in the repository match the command line. Each page is the
-//! definitions of `cli` followed by the hand-written sections of `man/prose`.
+//! definitions of `cli` followed by the hand-written sections of `man/prose`; hls-cache-json(5) is its prose
+//! with the fields of the JSON Schema in the middle.
 //!
 //! Renew them with `HLS_CACHE_RENEW_DOCS=1 cargo test docs`.
 #![allow(clippy::print_stderr, reason = "a skipped test prints a line")]
+
+mod json_page;
 
 use std::fs;
 use std::io::{self, Write};
@@ -85,6 +88,17 @@ fn tidy(page: &str) -> String {
     tidy
 }
 
+/// The page of the JSON with its file name.
+fn json_page() -> (PathBuf, String) {
+    const FIELDS: &str = ".\\\" The fields of hls-cache.schema.json\n";
+    let read = |path: &str| fs::read_to_string(repository().join(path)).expect(path);
+    let prose = read("man/prose/hls-cache-json.roff");
+    assert_eq!(prose.matches(FIELDS).count(), 1, "{FIELDS}");
+    let fields = json_page::fields(&read("packaging/hls-cache.schema.json"));
+    let page = format!(".TH hls-cache-json 5 {DATE} hls-cache \"File Formats\"\n{prose}");
+    (repository().join("man/hls-cache-json.5"), page.replace(FIELDS, &fields))
+}
+
 fn completions() -> Vec<(PathBuf, Shell)> {
     [("hls-cache.bash", Shell::Bash), ("_hls-cache", Shell::Zsh), ("hls-cache.fish", Shell::Fish)]
         .map(|(name, shell)| (repository().join("completions").join(name), shell))
@@ -93,7 +107,7 @@ fn completions() -> Vec<(PathBuf, Shell)> {
 
 #[test]
 fn the_man_pages_are_current_and_clean() {
-    for (path, page) in pages() {
+    for (path, page) in pages().into_iter().chain([json_page()]) {
         check_or_renew(&path, &page);
     }
     if has("mandoc") {
