@@ -8,6 +8,7 @@
 #[allow(dead_code, unused_imports, reason = "it serves several test binaries")]
 mod common;
 
+mod completions;
 mod escaping;
 mod help;
 mod metrics;

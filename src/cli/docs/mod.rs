@@ -5,6 +5,7 @@
 //! Renew them with `HLS_CACHE_RENEW_DOCS=1 cargo test docs`.
 #![allow(clippy::print_stderr, reason = "a skipped test prints a line")]
 
+mod completions;
 mod json_page;
 
 use std::fs;
@@ -99,12 +100,6 @@ fn json_page() -> (PathBuf, String) {
     (repository().join("man/hls-cache-json.5"), page.replace(FIELDS, &fields))
 }
 
-fn completions() -> Vec<(PathBuf, Shell)> {
-    [("hls-cache.bash", Shell::Bash), ("_hls-cache", Shell::Zsh), ("hls-cache.fish", Shell::Fish)]
-        .map(|(name, shell)| (repository().join("completions").join(name), shell))
-        .into()
-}
-
 #[test]
 fn the_man_pages_are_current_and_clean() {
     for (path, page) in pages().into_iter().chain([json_page()]) {
@@ -121,13 +116,9 @@ fn the_man_pages_are_current_and_clean() {
 
 #[test]
 fn the_completions_are_current_and_load() {
-    for (path, shell) in completions() {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "hls-cache", &mut script);
-        let script = String::from_utf8(script).expect("UTF-8");
-        // clap_complete 4.6 writes the hyphen of a program's name in two ways, so that in bash no
-        // option of a subcommand would ever be found.
-        check_or_renew(&path, &script.replace("hls__subcmd__cache", "hls__cache"));
+    for (name, shell, script) in completions::scripts() {
+        let path = repository().join("completions").join(name);
+        check_or_renew(&path, &script);
         loads(shell, &path);
     }
 }
