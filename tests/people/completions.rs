@@ -1,7 +1,6 @@
 //! What bash, zsh and fish offer for KEY, with the completions that are delivered. bash and zsh are typed at on a
 //! terminal, and a key inserts all that they offer; fish says it itself.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -102,8 +101,7 @@ impl Desk {
         ] {
             for ((line, expected), offered) in lines.iter().zip(offered) {
                 let Some(offered) = offered else { continue };
-                let expected: BTreeSet<String> = expected.iter().map(|key| (*key).into()).collect();
-                assert_eq!(offered, expected, "{shell}: {line:?}");
+                assert_eq!(offered, *expected, "{shell}: {line:?}");
             }
         }
     }
@@ -129,7 +127,7 @@ impl Desk {
     /// Types each line twice, once without completing it, and returns the words that are new the second time. Options
     /// do not count: bash offers them if there is no key.
     #[track_caller]
-    fn inserted(&self, shell: &Interactive, lines: &[&Line]) -> Vec<Option<BTreeSet<String>>> {
+    fn inserted(&self, shell: &Interactive, lines: &[&Line]) -> Vec<Option<Vec<String>>> {
         fs::write(self.path("words"), "").expect("words");
         let mut keys = String::new();
         for Line { head, tail } in lines {
@@ -139,20 +137,28 @@ impl Desk {
         let Some(screen) = self.typed(shell, &keys) else { return Vec::new() };
         let words = fs::read_to_string(self.path("words")).expect("words");
         let runs = words.lines().map(|line| line.split('\0').map(String::from).collect());
-        let runs: Vec<BTreeSet<String>> = runs.collect();
+        let runs: Vec<Vec<String>> = runs.collect();
         assert_eq!(runs.len(), lines.len() * 2, "{}: {lines:?}\n{screen}", shell.name);
         for error in ["find:", "No such file", "ermission denied", "not found", "no matches"] {
             assert!(!screen.contains(error), "{}: {lines:?}\n{screen}", shell.name);
         }
-        let new = |typed: &BTreeSet<String>, completed: &BTreeSet<String>| {
-            let new = completed.difference(typed).filter(|word| !word.starts_with('-'));
-            Some(new.cloned().collect())
+        let new = |typed: &[String], completed: &[String]| {
+            let mut new = completed.to_vec();
+            for word in typed {
+                // Once: a key that was typed and is inserted is new.
+                if let Some(place) = new.iter().position(|new| new == word) {
+                    new.remove(place);
+                }
+            }
+            new.retain(|word| !word.starts_with('-'));
+            new.sort_unstable();
+            Some(new)
         };
         runs.chunks(2).map(|runs| new(&runs[0], &runs[1])).collect()
     }
 
     #[track_caller]
-    fn fish(&self, head: &str) -> Option<BTreeSet<String>> {
+    fn fish(&self, head: &str) -> Option<Vec<String>> {
         if !need::tool("fish") {
             return None;
         }
@@ -166,13 +172,11 @@ impl Desk {
             .expect("fish");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && errors.is_empty(), "fish: {head}<TAB>\n{errors}");
-        let offered = String::from_utf8(output.stdout).expect("UTF-8");
-        Some(
-            offered
-                .lines()
-                .map(|line| line.split('\t').next().expect("a word").to_owned())
-                .collect(),
-        )
+        let lines = String::from_utf8(output.stdout).expect("UTF-8");
+        let words = lines.lines().map(|line| line.split('\t').next().expect("a word").to_owned());
+        let mut offered: Vec<String> = words.collect();
+        offered.sort_unstable();
+        Some(offered)
     }
 }
 
