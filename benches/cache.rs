@@ -10,20 +10,21 @@
 //! other work the latter is the steadier. Tools that are not installed are left out. `--dir` chooses the
 //! file system; the benchmark removes its files at the end. It asserts nothing.
 
+mod race;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
 
 use filetime::{FileTime, set_file_mtime};
 use hls_cache::key::{Encode, Key, KeyPrefix, KeySuffix};
 use hls_cache::layout;
 use sha2::{Digest, Sha256};
-use wait4::Wait4;
 
-const OURS: &str = env!("CARGO_BIN_EXE_hls-cache");
+use race::{OURS, Race};
+
 /// Argument that makes this program the reference for keys: it computes that many hashes.
 const HASH_ONLY: &str = "--hash-only";
 /// Argument that makes this program the reference for names: it computes the keys of that many media files.
@@ -443,123 +444,4 @@ fn start_up(options: &Options, scratch: &Path) -> io::Result<()> {
     race.add("sha256sum", "sha256sum", &["/dev/null"], None);
     race.add("true", "true", &[], None);
     race.run(options.runs * 30, |_| Ok(()))
-}
-
-/// Commands that take turns. The first is ours.
-struct Race {
-    title: String,
-    stdin: Option<PathBuf>,
-    runners: Vec<Runner>,
-}
-
-struct Runner {
-    name: String,
-    command: Vec<OsString>,
-    runs: Vec<Run>,
-}
-
-#[derive(Clone, Copy)]
-struct Run {
-    wall: Duration,
-    cpu: Duration,
-    /// In bytes; at least this program's own peak, with which a child starts.
-    peak: u64,
-}
-
-impl Race {
-    fn new(title: &str) -> Self {
-        Self { title: title.to_owned(), stdin: None, runners: Vec::new() }
-    }
-
-    /// Adds a command; `path` is its last argument.
-    fn add(&mut self, name: &str, program: impl AsRef<Path>, args: &[&str], path: Option<&Path>) {
-        let mut command = vec![program.as_ref().into()];
-        command.extend(args.iter().map(OsString::from));
-        command.extend(path.map(OsString::from));
-        self.runners.push(Runner { name: name.to_owned(), command, runs: Vec::new() });
-    }
-
-    /// Adds a command that wants its path first.
-    fn tool(&mut self, name: &str, program: &str, args: &[&str], path: &Path) {
-        let mut command = vec![program.into(), path.into()];
-        command.extend(args.iter().map(OsString::from));
-        self.runners.push(Runner { name: name.to_owned(), command, runs: Vec::new() });
-    }
-
-    /// Runs the commands in turn, `prepare` before each, and prints the medians. The first turn warms up,
-    /// and drops commands that are not installed or fail.
-    fn run(mut self, turns: usize, prepare: impl Fn(&Runner) -> io::Result<()>) -> io::Result<()> {
-        let mut able = Vec::new();
-        for runner in self.runners {
-            prepare(&runner)?;
-            match runner.once(self.stdin.as_deref()) {
-                Ok(_) => able.push(runner),
-                Err(error) => println!("{}: left out: {error}", runner.name),
-            }
-        }
-        self.runners = able;
-        for turn in 0..turns {
-            for place in 0..self.runners.len() {
-                // Rotate, so that no command always follows the same one or always comes first.
-                let runner = (turn + place) % self.runners.len();
-                let runner = &mut self.runners[runner];
-                prepare(runner)?;
-                let run = runner.once(self.stdin.as_deref())?;
-                runner.runs.push(run);
-            }
-        }
-        self.print();
-        Ok(())
-    }
-
-    fn print(&self) {
-        println!(
-            "\n| {} | wall ms | CPU ms | peak MiB | ours / it, wall | ours / it, CPU |",
-            self.title
-        );
-        println!("|---|--:|--:|--:|--:|--:|");
-        let median = |runner: &Runner, of: fn(&Run) -> f64| {
-            let mut values: Vec<f64> = runner.runs.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-        };
-        let wall = |runner: &Runner| median(runner, |run| run.wall.as_secs_f64());
-        let cpu = |runner: &Runner| median(runner, |run| run.cpu.as_secs_f64());
-        let Some(ours) = self.runners.first() else { return };
-        for runner in &self.runners {
-            let peak = runner.runs.iter().map(|run| run.peak).max().unwrap_or(0);
-            println!(
-                "| {} | {:.2} | {:.2} | {} | {:.2} | {:.2} |",
-                runner.name,
-                wall(runner) * 1e3,
-                cpu(runner) * 1e3,
-                human_mib(peak),
-                wall(ours) / wall(runner),
-                cpu(ours) / cpu(runner),
-            );
-        }
-    }
-}
-
-fn human_mib(bytes: u64) -> String {
-    format!("{}.{}", bytes >> 20, (bytes >> 10) % 1024 * 10 / 1024)
-}
-
-impl Runner {
-    fn once(&self, stdin: Option<&Path>) -> io::Result<Run> {
-        let stdin = stdin.map_or(Ok(Stdio::null()), |path| File::open(path).map(Stdio::from))?;
-        let start = Instant::now();
-        let mut child = Command::new(&self.command[0])
-            .args(&self.command[1..])
-            .stdin(stdin)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let usage = child.wait4()?;
-        let wall = start.elapsed();
-        if !usage.status.success() {
-            return Err(io::Error::other(format!("{}: {}", self.name, usage.status)));
-        }
-        Ok(Run { wall, cpu: usage.rusage.utime + usage.rusage.stime, peak: usage.rusage.maxrss })
-    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use hls_cache::cache::events::{Event, EventKind, Summary};
-use hls_cache::cache::{CacheView, Entry, PinState, State};
+use hls_cache::cache::{CacheView, Entry, Memory, PinState, State};
 use hls_cache::history::{Calendar, Recorder};
 use hls_cache::key::{Key, KeySuffix, absolute};
 use hls_cache::plan::{Fate, Plan, Policy, Step, Sweep};
@@ -42,6 +42,7 @@ fn entry(number: u64) -> Entry {
         pin: PinState::Free,
         open_in: Vec::new(),
         last_read: None,
+        is_remembered: false,
         has_writer_lockfile: true,
         is_kept: false,
         goes_first: false,
@@ -51,7 +52,7 @@ fn entry(number: u64) -> Entry {
 /// Evicts half of the entries.
 #[divan::bench(args = [1_000, 100_000])]
 fn plan(bencher: Bencher<'_, '_>, count: u64) {
-    let mut view = CacheView { entries: (0..count).map(entry).collect(), ..CacheView::default() };
+    let mut view = CacheView::of((0..count).map(entry).collect());
     view.entries.sort_unstable_by_key(|entry| entry.key);
     let mut half = Sweep::default();
     half.max_size = Some((count / 2) << 30);
@@ -135,5 +136,7 @@ fn scan(bencher: Bencher<'_, '_>) {
         }
     }
     let root = Root::open(dir.path()).expect("a cache");
-    bencher.counter(ItemsCount::new(1_010_u32)).bench_local(|| CacheView::scan(&root, &()));
+    bencher
+        .counter(ItemsCount::new(1_010_u32))
+        .bench_local(|| CacheView::scan(&root, &Memory::default(), NOW, &()));
 }

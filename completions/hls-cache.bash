@@ -65,7 +65,7 @@ _hls__cache() {
 
     case "${cmd}" in
         hls__cache)
-            opts="-q -v -h -V --root --json --quiet --verbose --help --version key verify sweep stats gc-orphans invalidate help"
+            opts="-q -v -h -V --root --json --quiet --verbose --color --help --version stats sweep gc-orphans verify invalidate key help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -78,6 +78,10 @@ _hls__cache() {
                     fi
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -86,7 +90,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__gc__subcmd__orphans)
-            opts="-n -q -v -h -V --min-age --locks-only --dry-run --wait --library --qualities --tracks --root --json --quiet --verbose --help --version"
+            opts="-n -q -v -h -V --min-age --locks-only --dry-run --wait --library --qualities --tracks --root --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -122,6 +126,10 @@ _hls__cache() {
                     fi
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -130,7 +138,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__help)
-            opts="key verify sweep stats gc-orphans invalidate help"
+            opts="stats sweep gc-orphans verify invalidate key help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -242,7 +250,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__invalidate)
-            opts="-n -q -v -h -V --source --stdin --all --force --dry-run --library --qualities --tracks --root --json --quiet --verbose --help --version"
+            opts="-n -q -v -h -V --source --stdin --all --force --dry-run --library --qualities --tracks --root --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -274,6 +282,10 @@ _hls__cache() {
                     fi
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -282,7 +294,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__key)
-            opts="-0 -q -v -h -V --quality --audio --encode --stamp --burn --id --stdin --null --long --dir --root --json --quiet --verbose --help --version"
+            opts="-0 -q -v -h -V --quality --audio --encode --stamp --burn --id --stdin --null --long --dir --root --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -311,6 +323,10 @@ _hls__cache() {
                     fi
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -319,7 +335,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__stats)
-            opts="-q -v -h -V --source --entries --unnamed --sort --max-size --min-free --histogram --history --prometheus --textfile --library --qualities --tracks --root --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --source --entries --unnamed --sort --max-size --min-free --check --histogram --history --prometheus --textfile --full-scan --library --qualities --tracks --root --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -378,6 +394,10 @@ _hls__cache() {
                     fi
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -386,7 +406,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__sweep)
-            opts="-n -q -v -h -V --max-size --min-free --older-than --max-entries --low-water --keep-recent --best-effort --min-budget --min-age --keep-source --prefer-unnamed --locks-only --dry-run --wait --library --qualities --tracks --root --json --quiet --verbose --help --version"
+            opts="-n -q -v -h -V --max-size --min-free --older-than --max-entries --low-water --keep-recent --best-effort --min-budget --min-age --keep-source --prefer-unnamed --full-scan --locks-only --dry-run --wait --library --qualities --tracks --root --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -454,6 +474,10 @@ _hls__cache() {
                     fi
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -462,7 +486,7 @@ _hls__cache() {
             return 0
             ;;
         hls__cache__subcmd__verify)
-            opts="-q -v -h -V --segments --deep --subset --fix --locks-only --library --qualities --tracks --root --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --segments --deep --subset --fix --locks-only --library --qualities --tracks --root --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -496,6 +520,10 @@ _hls__cache() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
                     fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 *)

@@ -16,6 +16,10 @@ pub const MAINTENANCE_LOCK: &str = ".maintenance.lock";
 pub const EVENTS_LOG: &str = ".events.log";
 /// The event log before the last rotation.
 pub const OLD_EVENTS_LOG: &str = ".events.log.1";
+/// What sealed entries measured when a sweep last looked.
+pub const SIZES: &str = ".sizes";
+/// The same on its way to its name, for an instant.
+pub const NEW_SIZES: &str = ".sizes.new";
 
 /// A later daemon's encoder settings; read for keys of five parts, never touched.
 pub const ENCODE_STAMP: &str = ".encode-stamp";
@@ -82,7 +86,7 @@ pub enum RootName {
     Pin(Key),
     /// The writer lockfile of an entry.
     Write(Key),
-    /// `.maintenance.lock`, `.events.log` or `.events.log.1`.
+    /// A file that maintainers make: the maintenance lock, the logs, the sizes.
     Own,
     /// `.encode-stamp`, the daemon's.
     EncodeStamp,
@@ -93,10 +97,11 @@ pub enum RootName {
 impl RootName {
     /// Parses a name. Never fails: a name that does not parse is foreign.
     pub fn parse(name: &[u8]) -> Self {
+        const OWN: [&str; 5] = [MAINTENANCE_LOCK, EVENTS_LOG, OLD_EVENTS_LOG, SIZES, NEW_SIZES];
         if let Some(key) = Key::from_bytes(name) {
             return Self::Entry(key);
         }
-        if [MAINTENANCE_LOCK, EVENTS_LOG, OLD_EVENTS_LOG].iter().any(|own| name == own.as_bytes()) {
+        if OWN.iter().any(|own| name == own.as_bytes()) {
             return Self::Own;
         }
         if name == ENCODE_STAMP.as_bytes() {
@@ -136,6 +141,9 @@ mod tests {
             (b".maintenance.lock", RootName::Own),
             (b".events.log", RootName::Own),
             (b".events.log.1", RootName::Own),
+            (b".sizes", RootName::Own),
+            (b".sizes.new", RootName::Own),
+            (b".sizes.old", RootName::Foreign),
             (b".encode-stamp", RootName::EncodeStamp),
             (b".encode-stamp.tmp", RootName::Foreign),
             (b".events.log.2", RootName::Foreign),

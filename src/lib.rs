@@ -52,6 +52,11 @@
 //! 11. **No command touches foreign files**, and one bad entry does not stop the run.
 //!     (`attack::nothing_outside::something_else_in_an_entrys_place_is_foreign`,
 //!     `contract::foreign::no_command_touches_what_is_foreign`)
+//! 12. **What a sweep remembers decides nothing.** An entry is measured before it goes, and if it is not as remembered,
+//!     everything is.
+//!     (`attack::race::no_pinned_file_is_lost_and_nothing_is_evicted_after_a_hit`,
+//!     `contract::memory::an_entry_that_grew_in_place_is_found_before_it_goes_and_then_all_are_measured`,
+//!     `contract::memory::forged_sizes_evict_nothing_more_than_there_is_and_stop_no_run`)
 //!
 //! They hold where every process uses the same mount of the cache and takes the locks. The entries of a
 //! daemon that takes no locks are protected by open files, recent reads and ages alone

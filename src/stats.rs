@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::time::SystemTime;
 
 use crate::cache::events::{Event, Summary};
-use crate::cache::{CacheNotice, CacheView, Entry, State, Trash};
+use crate::cache::{CacheNotice, CacheView, Entry, Memory, State, Trash};
 use crate::error::Error;
 use crate::locks::{OpenFiles, ProcessCount};
 use crate::plan::{Protection, Shield, Totals};
@@ -23,6 +23,8 @@ pub struct Stats {
     pub partial: Totals,
     /// Files in all entries.
     pub files: u64,
+    /// Entries whose files were not looked at, because a sweep remembers what they measured.
+    pub remembered: u64,
     /// The entries that are not in use, as far as this process can see.
     pub evictable: Totals,
     pub pinned: Totals,
@@ -56,19 +58,21 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Scans the whole cache. Fails only if the root itself cannot be read.
+    /// Reads the cache. Fails only if the root itself cannot be read.
     pub fn gather(root: &Root, now: SystemTime, progress: &dyn Progress) -> Result<Self, Error> {
-        Self::gather_with(root, now, progress, &mut |_| ())
+        Self::gather_with(root, &Memory::read(root), now, progress, &mut |_| ())
     }
 
-    /// The same, and hands each event about an entry to `listen`, as [`Summary::read_with`] does.
+    /// The same, believing of the entries what `memory` has, and hands each event about an entry to `listen`, as
+    /// [`Summary::read_with`] does.
     pub fn gather_with(
         root: &Root,
+        memory: &Memory,
         now: SystemTime,
         progress: &dyn Progress,
         listen: &mut dyn FnMut(&Event),
     ) -> Result<Self, Error> {
-        let mut view = CacheView::scan(root, progress)?;
+        let mut view = CacheView::scan(root, memory, now, progress)?;
         let open = OpenFiles::read(root);
         view.add_open(&open);
         let notices = view.notices(root, now);
@@ -88,7 +92,8 @@ impl Stats {
             totals: Totals::of(&entries),
             sealed: of(&|entry| entry.state == State::Sealed),
             partial: of(&|entry| entry.state == State::Partial),
-            files: entries.iter().map(|entry| entry.files).sum(),
+            files: entries.iter().fold(0, |sum, entry| sum.saturating_add(entry.files)),
+            remembered: entries.iter().filter(|entry| entry.is_remembered).count() as u64,
             evictable: of(&is_evictable),
             pinned: kept(Protection::Pinned),
             open: kept(Protection::Open),
@@ -111,6 +116,11 @@ impl Stats {
         })
     }
 
+    /// The entries in use, but for those being encoded.
+    pub fn in_use(&self) -> Totals {
+        [self.pinned, self.open, self.read].into_iter().fold(Totals::default(), Totals::plus)
+    }
+
     /// When the least recently used entry was used.
     pub fn oldest_used(&self) -> Option<SystemTime> {
         self.entries.iter().map(|entry| entry.last_used).min()
@@ -123,9 +133,9 @@ impl Stats {
 }
 
 fn total(trash: &[Trash]) -> Totals {
-    trash.iter().fold(Totals::default(), |sum, trash| Totals {
-        entries: sum.entries + 1,
-        bytes: sum.bytes.saturating_add(trash.bytes),
-        allocated_bytes: sum.allocated_bytes.saturating_add(trash.allocated_bytes),
-    })
+    let mut total = Totals::default();
+    for trash in trash {
+        total.add(trash.bytes, trash.allocated_bytes);
+    }
+    total
 }

@@ -1,5 +1,6 @@
 //! Sizes, percentages, durations and instants as people and JSON write them.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -97,6 +98,17 @@ impl FromStr for FreeSpace {
     }
 }
 
+impl fmt::Display for FreeSpace {
+    /// As it is read again.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => f.write_str(&exact_size(*bytes)),
+            Self::Millionths(share) if share % 10_000 == 0 => write!(f, "{}%", share / 10_000),
+            Self::Millionths(share) => write!(f, "{}.{:04}%", share / 10_000, share % 10_000),
+        }
+    }
+}
+
 /// A whole percentage from 1 to 100; `75%` or `75`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Percent(u8);
@@ -156,6 +168,16 @@ pub fn human_size(bytes: u64) -> String {
     humansize::format_size(bytes, humansize::BINARY)
 }
 
+/// The same size as the user writes one, exactly: `200G`, and `1500B` where no unit of 1024 divides it.
+pub fn exact_size(bytes: u64) -> String {
+    let units = [("T", 40), ("G", 30), ("M", 20), ("K", 10)];
+    let fits = |&(_, shift): &(&str, u32)| bytes > 0 && bytes.trailing_zeros() >= shift;
+    match units.into_iter().find(fits) {
+        Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
+        None => format!("{bytes}B"),
+    }
+}
+
 /// The time from `then` to `now`; zero if `then` lies in the future.
 pub fn age(now: SystemTime, then: SystemTime) -> Duration {
     now.duration_since(then).unwrap_or_default()
@@ -206,6 +228,21 @@ mod tests {
     fn reason<T: std::fmt::Debug>(parsed: Result<T, InvalidUnit>) -> String {
         let message = parsed.unwrap_err().to_string();
         message.split(':').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_is_written_exactly_is_read_again() {
+        for bytes in [0, 1, 1023, 1024, 1536, 400 << 10, 3 << 30, (3 << 30) + 1, 1 << 40, u64::MAX]
+        {
+            assert_eq!(exact_size(bytes).parse(), Ok(Size(bytes)), "{bytes}");
+            let free = FreeSpace::Bytes(bytes);
+            assert_eq!(free.to_string().parse(), Ok(free));
+        }
+        for share in ["5%", "0%", "100%", "12.5%", "0.0001%"] {
+            let free: FreeSpace = share.parse().unwrap();
+            assert_eq!(free.to_string().parse(), Ok(free), "{share}");
+        }
+        assert_eq!((exact_size(200 << 30), exact_size(1500)), ("200G".into(), "1500B".into()));
     }
 
     #[test]

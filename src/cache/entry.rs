@@ -1,4 +1,4 @@
-//! Entries and trash: read in full, or by the entry's directory and marker alone.
+//! Entries and trash: measured, which reads every file's inode, or by the entry's directory and marker alone.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use super::sizes::{Marks, Stamp};
 use crate::error::{Error, Operation};
 use crate::key::Key;
 use crate::layout;
@@ -42,7 +43,7 @@ pub enum PinState {
     Free,
     /// At least one process; lists those that could be identified, possibly none.
     Held(Vec<Holder>),
-    /// The probe failed; the view has the error.
+    /// The probe failed, or the entry could not be measured; the view has the error.
     Unknown,
 }
 
@@ -62,8 +63,12 @@ pub struct Entry {
     pub last_used: SystemTime,
     /// The newest mtime of anything in the entry; the directory's own if it is empty.
     pub last_written: SystemTime,
-    /// When a file in it was last read (by atime) after it was written; `None` if none was.
+    /// When a file in it was last read (by atime) after it was written; `None` if none was, or if the entry is
+    /// remembered.
     pub last_read: Option<SystemTime>,
+    /// Its files were not looked at: `files`, `bytes`, `allocated_bytes` and `last_written` are what a sweep
+    /// measured before, and nothing has come or gone since.
+    pub is_remembered: bool,
     /// Device and inode of the entry's directory.
     pub identity: (u64, u64),
     pub pin: PinState,
@@ -75,6 +80,51 @@ pub struct Entry {
     pub is_kept: bool,
     /// It goes before entries that were used longer ago ([`Advice`](super::Advice)).
     pub goes_first: bool,
+}
+
+/// What the files of an entry add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    pub(crate) allocated_bytes: u64,
+    pub(crate) last_written: SystemTime,
+}
+
+impl Entry {
+    /// An entry that nobody is known to use. `stat` is its directory's.
+    pub(crate) fn new(key: Key, state: State, stat: &Stat, sums: Sums) -> Self {
+        let Sums { files, bytes, allocated_bytes, last_written } = sums;
+        Self {
+            key,
+            state,
+            files,
+            bytes,
+            allocated_bytes,
+            last_used: modified(stat),
+            last_written,
+            last_read: None,
+            is_remembered: false,
+            identity: identity(stat),
+            pin: PinState::Free,
+            open_in: Vec::new(),
+            has_writer_lockfile: false,
+            is_kept: false,
+            goes_first: false,
+        }
+    }
+
+    pub(crate) fn sums(&self) -> Sums {
+        let Self { files, bytes, allocated_bytes, last_written, .. } = *self;
+        Sums { files, bytes, allocated_bytes, last_written }
+    }
+}
+
+/// An entry whose files were all looked at.
+pub(crate) struct Measured {
+    pub(crate) entry: Entry,
+    /// What a change to it would move; `None` if not every change would, or if it changed meanwhile.
+    pub(crate) marks: Option<Marks>,
 }
 
 /// A removed entry whose files are still being deleted, or whose remover died.
@@ -118,6 +168,15 @@ pub(crate) fn scan_entry(
     key: Key,
     buffer: &mut Buffer,
 ) -> Result<Option<Entry>, Error> {
+    Ok(measure(root, key, buffer)?.map(|measured| measured.entry))
+}
+
+/// The same, with what a record of it needs.
+pub(crate) fn measure(
+    root: &Root,
+    key: Key,
+    buffer: &mut Buffer,
+) -> Result<Option<Measured>, Error> {
     let name = key.to_string();
     let unreadable = |e: Errno| Error::new(Operation::Read, root.entry_path(key), e);
     let Some(top) = fd::find_dir(root.fd(), &*name).map_err(unreadable)? else { return Ok(None) };
@@ -132,23 +191,11 @@ pub(crate) fn scan_entry(
         Err(error) => return Err(unreadable(error)),
     };
     walked.map_err(|failure| failure.into_error(Operation::Read, &root.entry_path(key)))?;
-    let last_used = modified(&stat);
-    Ok(Some(Entry {
-        key,
-        state: if tally.sealed { State::Sealed } else { State::Partial },
-        files: tally.files,
-        bytes: tally.bytes,
-        allocated_bytes: tally.allocated_bytes,
-        last_used,
-        last_written: tally.last_written.unwrap_or(last_used),
-        last_read: tally.last_read,
-        identity: identity(&stat),
-        pin: PinState::Free,
-        open_in: Vec::new(),
-        has_writer_lockfile: false,
-        is_kept: false,
-        goes_first: false,
-    }))
+    let state = if tally.complete.is_some() { State::Sealed } else { State::Partial };
+    let directory = Some(Stamp::of(&stat)).filter(|stamp| *stamp == Stamp::of(&opened));
+    let marks = tally.marks(directory);
+    let entry = Entry::new(key, state, &stat, tally.sums(modified(&stat)));
+    Ok(Some(Measured { entry: Entry { last_read: tally.last_read, ..entry }, marks }))
 }
 
 /// The size of the trash `name`; `None` if it is gone.
@@ -185,12 +232,42 @@ fn accessed(stat: &Stat) -> SystemTime {
 /// Sums up a tree.
 #[derive(Default)]
 struct Tally {
-    sealed: bool,
     files: u64,
     bytes: u64,
     allocated_bytes: u64,
     last_written: Option<SystemTime>,
     last_read: Option<SystemTime>,
+    complete: Option<Stamp>,
+    video: Option<Stamp>,
+    subs: Option<Stamp>,
+    /// A directory changed while it was read, or lies where a change in it moves nothing that is stamped.
+    is_unstable: bool,
+}
+
+impl Tally {
+    /// `empty` is when an entry without any file was written.
+    fn sums(&self, empty: SystemTime) -> Sums {
+        Sums {
+            files: self.files,
+            bytes: self.bytes,
+            allocated_bytes: self.allocated_bytes,
+            last_written: self.last_written.unwrap_or(empty),
+        }
+    }
+
+    fn marks(&self, directory: Option<Stamp>) -> Option<Marks> {
+        let (directory, complete) = directory.zip(self.complete).filter(|_| !self.is_unstable)?;
+        Some(Marks { directory, complete, video: self.video, subs: self.subs })
+    }
+
+    /// The directories whose changes are seen without listing them.
+    fn stamped(&mut self, name: &CStr) -> Option<&mut Option<Stamp>> {
+        match name.to_str() {
+            Ok(layout::VIDEO) => Some(&mut self.video),
+            Ok(layout::SUBS) => Some(&mut self.subs),
+            _ => None,
+        }
+    }
 }
 
 impl Visitor for Tally {
@@ -205,9 +282,15 @@ impl Visitor for Tally {
         const BLOCK: u64 = 512;
         let stat = fd::stat(dir, name)?;
         self.last_written = self.last_written.max(Some(modified(&stat)));
-        self.sealed |= depth == 0 && name.to_bytes() == layout::COMPLETE.as_bytes();
+        if depth == 0 && name.to_bytes() == layout::COMPLETE.as_bytes() {
+            self.complete = Some(Stamp::of(&stat));
+        }
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Directory {
+            match self.stamped(name).filter(|_| depth == 0) {
+                Some(stamp) => *stamp = Some(Stamp::of(&stat)),
+                None => self.is_unstable = true,
+            }
             return Ok(Visit::Descend);
         }
         let read = accessed(&stat);
@@ -219,5 +302,11 @@ impl Visitor for Tally {
         let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK);
         self.allocated_bytes = self.allocated_bytes.saturating_add(allocated);
         Ok(Visit::Done)
+    }
+
+    fn left(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+        let after = fd::stat(parent, name).map(|stat| Stamp::of(&stat)).ok();
+        self.is_unstable |= self.stamped(name).is_none_or(|before| *before != after);
+        Ok(())
     }
 }

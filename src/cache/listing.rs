@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -77,6 +79,27 @@ pub fn entry_keys(root: &Root) -> Result<Vec<Key>, Error> {
     let Listing { mut entries, mounted, .. } = Listing::read(root)?;
     entries.extend(mounted);
     Ok(entries)
+}
+
+/// A directory near the root that has entries, for one that has none: the root lies in an entry, or the cache lies
+/// right below it. Looks at the names in a few directories, and not across a mount.
+pub fn entries_near(root: &Root, below: &[CString]) -> Option<PathBuf> {
+    /// A directory of more than this is somebody's home, not the parent of a cache.
+    const FEW: usize = 50;
+    let is_key = |path: &Path| {
+        path.file_name().is_some_and(|name| Key::from_bytes(name.as_bytes()).is_some())
+    };
+    let inside = root.path().ancestors().find(|path| is_key(path));
+    if let Some(cache) = inside.and_then(Path::parent) {
+        return Some(cache.to_owned());
+    }
+    let has_entry = |name: &&CString| {
+        let Ok(Some(top)) = fd::find_dir(root.fd(), name.as_c_str()) else { return false };
+        let Ok(names) = rustix::fs::Dir::new(top) else { return false };
+        names.flatten().any(|name| Key::from_bytes(name.file_name().to_bytes()).is_some())
+    };
+    let name = below.iter().take(FEW).find(has_entry)?;
+    Some(root.path().join(root::os_name(name.to_bytes())))
 }
 
 struct Names {

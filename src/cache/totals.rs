@@ -30,6 +30,16 @@ impl Totals {
         self.allocated_bytes = self.allocated_bytes.saturating_add(allocated_bytes);
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            entries: self.entries + other.entries,
+            bytes: self.bytes.saturating_add(other.bytes),
+            allocated_bytes: self.allocated_bytes.saturating_add(other.allocated_bytes),
+        }
+    }
+
     pub(crate) fn subtract(&mut self, entry: &Entry) {
         self.entries = self.entries.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(entry.bytes);

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::CacheNotice;
-use super::entry::{Entry, PinState, Trash, scan_entry, scan_trash};
+use super::entry::{Entry, Measured, PinState, Trash, measure, scan_trash};
 use super::listing::Listing;
+use super::sizes::{self, Record};
+use super::{CacheNotice, Memory};
 use crate::error::{Error, Operation, Reason};
 use crate::key::Key;
 use crate::locks::{self, OpenFiles};
@@ -14,6 +15,7 @@ use crate::progress::{Progress, Task};
 use crate::root::Root;
 use crate::sys::parallel;
 use crate::sys::walk::Buffer;
+use crate::units::unix_seconds;
 
 /// An entry that could not be read, and so is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,16 +53,29 @@ pub struct CacheView {
     pub took: Duration,
     /// Other failures: pins that could not be probed, trash that could not be read.
     pub errors: Vec<Error>,
+    /// Of each entry, what a later scan may remember; `None` if nothing.
+    pub(crate) records: Vec<Option<Record>>,
 }
 
 impl CacheView {
-    /// Reads everything in the root once. Fails only if the root itself cannot be listed.
-    pub fn scan(root: &Root, progress: &dyn Progress) -> Result<Self, Error> {
+    /// A view of nothing but these entries, which are sorted by key.
+    pub fn of(entries: Vec<Entry>) -> Self {
+        Self { records: vec![None; entries.len()], entries, ..Self::default() }
+    }
+
+    /// Reads everything in the root once, but for the files of entries that `memory` has as they are. Ages count
+    /// from `now`. Fails only if the root itself cannot be listed.
+    pub fn scan(
+        root: &Root,
+        memory: &Memory,
+        now: SystemTime,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
         let began = Instant::now();
         let listing = Listing::read(root)?;
         progress.start(Task::Scan, listing.entries.len());
         let scanned = parallel::map(&listing.entries, Buffer::new, |buffer, &key| {
-            let entry = scan_entry(root, key, buffer);
+            let entry = read(root, key, memory, now, buffer);
             let pinned = match &entry {
                 Ok(Some(_)) if listing.pins.contains(&key) => locks::probe(root, key),
                 _ => Ok(false),
@@ -86,7 +101,7 @@ impl CacheView {
             match entry {
                 Ok(None) => {}
                 Err(error) => view.unreadable.push(Unreadable { key: *key, error }),
-                Ok(Some(mut entry)) => {
+                Ok(Some((mut entry, record))) => {
                     entry.has_writer_lockfile = listing.writers.contains(key);
                     match pinned {
                         Ok(false) => {}
@@ -97,6 +112,7 @@ impl CacheView {
                         }
                     }
                     view.entries.push(entry);
+                    view.records.push(record);
                 }
             }
         }
@@ -110,6 +126,55 @@ impl CacheView {
         }
         view.took = began.elapsed();
         Ok(view)
+    }
+
+    /// Measures the entries at `places`. Returns whether they hold what was remembered of them: what `st_blocks`
+    /// says does not count, since xfs gives back what it allocated ahead minutes later.
+    pub(crate) fn measure(
+        &mut self,
+        root: &Root,
+        places: &[usize],
+        now: SystemTime,
+        progress: &dyn Progress,
+    ) -> bool {
+        let nothing = Memory::default();
+        progress.start(Task::Scan, places.len());
+        let measured = parallel::map(places, Buffer::new, |buffer, &place| {
+            let measured = read(root, self.entries[place].key, &nothing, now, buffer);
+            progress.step();
+            measured
+        });
+        progress.finish();
+        let mut is_true = true;
+        for (&place, measured) in places.iter().zip(measured) {
+            let entry = &mut self.entries[place];
+            entry.is_remembered = false;
+            self.records[place] = None;
+            match measured {
+                Ok(Some((found, record))) if found.identity == entry.identity => {
+                    is_true &= (found.files, found.bytes) == (entry.files, entry.bytes);
+                    self.records[place] = record;
+                    entry.files = found.files;
+                    entry.bytes = found.bytes;
+                    entry.allocated_bytes = found.allocated_bytes;
+                    entry.last_written = found.last_written;
+                    entry.last_read = found.last_read;
+                }
+                // Gone, or another one by now: whoever wants to remove it looks again and finds that.
+                Ok(_) => {}
+                Err(error) => {
+                    entry.pin = PinState::Unknown;
+                    self.errors.push(error);
+                }
+            }
+        }
+        is_true
+    }
+
+    /// The places of the entries that are only remembered.
+    pub(crate) fn remembered(&self) -> Vec<usize> {
+        let entries = self.entries.iter().enumerate();
+        entries.filter(|(_, entry)| entry.is_remembered).map(|(place, _)| place).collect()
     }
 
     /// Records which other processes have a file of an entry open.
@@ -166,6 +231,26 @@ impl CacheView {
             self.entries[index].pin = PinState::Held(holders);
         }
     }
+}
+
+/// Reads one entry, as far as it is not as `memory` has it, and returns with it what a later scan may remember.
+fn read(
+    root: &Root,
+    key: Key,
+    memory: &Memory,
+    now: SystemTime,
+    buffer: &mut Buffer,
+) -> Result<Option<(Entry, Option<Record>)>, Error> {
+    if let Some(record) = memory.get(key)
+        && let Some(entry) = sizes::recall(root, record, now)
+    {
+        return Ok(Some((entry, Some(*record))));
+    }
+    Ok(measure(root, key, buffer)?.map(|Measured { entry, marks }| {
+        let measured = unix_seconds(now);
+        let record = marks.map(|marks| Record { key, measured, marks, sums: entry.sums() });
+        (entry, record)
+    }))
 }
 
 /// The error for an entry with something mounted on or under it.

@@ -5,7 +5,10 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{
+    ArgAction, ArgGroup, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum,
+    ValueHint,
+};
 use hls_cache::Key;
 use hls_cache::maintain::Subset;
 use hls_cache::units::{FreeSpace, Percent, Size, TimeSpan};
@@ -13,47 +16,109 @@ use hls_cache::units::{FreeSpace, Percent, Size, TimeSpan};
 use super::library::LibraryArgs;
 use super::limits::LimitArgs;
 
-/// Keeps the whole help on the smallest terminal, 24 lines of 80 columns.
+/// Keeps the short help on the smallest terminal, 24 lines of 80 columns.
 const TEMPLATE: &str = "\
 {about}
 {usage-heading} {usage}
 
 {all-args}{after-help}";
 
+/// Columns of the help: two less than the smallest terminal has.
+const WIDTH: usize = 78;
+
 const AFTER_HELP: &str = "\
-First:  hls-cache --root DIR stats                            look at the cache
-Then:   hls-cache --root DIR sweep --max-size 200G --dry-run  preview a sweep
+First:  hls-cache --root DIR stats                      look at the cache
+Then:   hls-cache --root DIR sweep --max-size 200G -n   preview a sweep
 Exit:   0 done, 1 error, 2 wrong usage, 3 done with a finding, 4 busy
 Env:    HLS_CACHE_MAX_SIZE, HLS_CACHE_MIN_FREE, HLS_CACHE_KEEP_RECENT (sweep)";
 
 const STATS_EXAMPLES: &str = "\
 Examples:
-  hls-cache stats --sort size | head                list the largest entries
-  hls-cache stats --histogram                       find an --older-than
-  hls-cache stats --history                         find a --max-size
-  hls-cache stats --textfile /var/lib/node_exporter/hls.prom
-                                                    from a timer; prints nothing
-
-Sizes are sums of file sizes, as --max-size counts them. Without --max-size,
-the budget is HLS_CACHE_MAX_SIZE, else that of the last sweep. Hits and misses
-come from .events.log in the cache.";
+  hls-cache stats --sort size --library /media | head   the largest, by film
+  hls-cache stats --history                             find a --max-size
+  hls-cache stats --check --max-size 200G               for monitoring
+  hls-cache stats --textfile /var/lib/node_exporter/hls.prom  from a timer
+All options: hls-cache stats --help";
 
 const SWEEP_EXAMPLES: &str = "\
-sweep evicts the least recently used entries first, and never an entry that is
-pinned or being encoded. If the command line names no limit, HLS_CACHE_MAX_SIZE
-and HLS_CACHE_MIN_FREE are the limits. HLS_CACHE_KEEP_RECENT always applies,
-unless --keep-recent is given.
+The least recently used go first, and never an entry in use. Limits may also
+come from HLS_CACHE_MAX_SIZE and HLS_CACHE_MIN_FREE.
 
 Examples:
   hls-cache sweep --max-size 200G --dry-run            preview, with reasons
   hls-cache sweep --max-size 200G --keep-recent 4h -q  from a timer
-  hls-cache sweep --min-free 10% --older-than 90d -v   list kept entries too";
+  hls-cache sweep --min-free 10% --older-than 90d -v   list kept entries too
+All options: hls-cache sweep --help";
 
-/// Inspect, verify and shrink an HLS segment cache beside the daemon that serves it
+const GC_ORPHANS_EXAMPLES: &str = "\
+Examples:
+  hls-cache gc-orphans --dry-run        preview
+  hls-cache gc-orphans --min-age 12h    from a timer
+All options: hls-cache gc-orphans --help";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  hls-cache verify                               all of it, by names and sizes
+  hls-cache verify --deep 9cd7e7a0505d91ac       one, inside too
+  hls-cache verify --deep --subset today/30      a thirtieth, from a daily timer
+  hls-cache verify --fix                         and remove what is damaged
+All options: hls-cache verify --help";
+
+const INVALIDATE_EXAMPLES: &str = "\
+Examples:
+  hls-cache invalidate 9cd7e7a0505d91ac               remove one entry
+  hls-cache invalidate --source /media/film.mkv -n    all of a film, preview
+  hls-cache key --quality 1080p F | hls-cache invalidate --stdin
+All options: hls-cache invalidate --help";
+
+const KEY_EXAMPLES: &str = "\
+Examples:
+  hls-cache key --quality 1080p /media/film.mkv
+  find /media -type f -print0 | hls-cache key --quality 1080p --stdin -0
+All options: hls-cache key --help";
+
+/// The command line to parse. `-h` shows what is used most, of a command only its own options, and fits a screen;
+/// `--help`, if it is `wanted`, shows all, a line an option.
+pub fn command(wanted: Help) -> clap::Command {
+    let mut command = Cli::command().mut_subcommands(|command| command.help_template(TEMPLATE));
+    match wanted {
+        Help::Full => {
+            let show = |arg: clap::Arg| arg.hide_short_help(false);
+            command.mut_args(show).mut_subcommands(|command| command.mut_args(show))
+        }
+        Help::Short => {
+            // Hands the options of every command down, which the help of one leaves out.
+            command.build();
+            command.mut_subcommands(|command| {
+                command.mut_args(|arg| {
+                    let is_hidden = arg.is_global_set() || arg.is_hide_short_help_set();
+                    arg.hide_short_help(is_hidden)
+                })
+            })
+        }
+    }
+}
+
+/// How much of the command line the help shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Help {
+    Short,
+    Full,
+}
+
+impl Help {
+    /// What these arguments ask for, should they ask for help.
+    pub fn wanted(mut args: impl Iterator<Item = OsString>) -> Self {
+        if args.any(|arg| arg == "--help" || arg == "help") { Self::Full } else { Self::Short }
+    }
+}
+
+/// Inspect, verify and shrink an HLS segment cache beside its daemon
 #[derive(Debug, Parser)]
 #[command(name = "hls-cache", version, after_help = AFTER_HELP, propagate_version = true)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 #[command(help_template = TEMPLATE, disable_help_flag = true, disable_version_flag = true)]
+#[command(max_term_width = WIDTH)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -83,42 +148,53 @@ pub struct Global {
     /// Also list entries that are kept, with the reason
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// Colour the output: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    #[arg(hide_default_value = true, hide_short_help = true)]
+    pub color: ColorChoice,
     /// Print help
     #[arg(short, long, global = true, action = ArgAction::Help)]
     help: Option<bool>,
     /// Print version
-    #[arg(short = 'V', long, global = true, action = ArgAction::Version)]
+    #[arg(short = 'V', long, global = true, action = ArgAction::Version, hide_short_help = true)]
     version: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print the cache keys of sources, one per line
-    Key(KeyArgs),
-    /// Check entries for missing or damaged segments
-    Verify(VerifyArgs),
-    /// Evict least recently used entries down to the limits
-    Sweep(SweepArgs),
     /// Show the entries, sizes, use and hit rate of the cache
     Stats(StatsArgs),
+    /// Evict least recently used entries down to the limits
+    Sweep(SweepArgs),
     /// Remove leftovers of encodes that died
     GcOrphans(GcOrphansArgs),
+    /// Check entries for missing or damaged segments
+    Verify(VerifyArgs),
     /// Remove entries regardless of their age
     Invalidate(InvalidateArgs),
+    /// Print the cache keys of sources, one per line
+    Key(KeyArgs),
 }
 
 /// Keys are printed in the order of the sources, then of the qualities, the audio tracks and the burnt-in
 /// subtitles.
 #[derive(Args, Debug)]
+#[command(after_help = KEY_EXAMPLES)]
 #[command(group = ArgGroup::new("sources").required(true).args(["source", "stdin"]))]
 pub struct KeyArgs {
     /// Media file, which need not exist; symlinks are not resolved
     #[arg(value_hint = ValueHint::FilePath)]
     pub source: Vec<OsString>,
-    /// Compute keys for quality Q, used verbatim (repeatable)
+    /// Take quality Q, verbatim (repeatable)
     #[arg(long, value_name = "Q", required = true, action = ArgAction::Append)]
     pub quality: Vec<OsString>,
-    /// Compute keys for audio track N; -1 is the default track (repeatable)
+    /// Take audio track N; -1 is the default track (repeatable)
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, action = ArgAction::Append)]
     pub audio: Vec<i64>,
     /// Compute five-part keys, with encoder settings TEXT
@@ -126,12 +202,14 @@ pub struct KeyArgs {
     pub encode: Option<OsString>,
     /// Compute five-part keys, with the cache's .encode-stamp
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     pub stamp: bool,
-    /// Compute keys for burnt-in subtitle N; -1 is none (repeatable) [default: -1]
+    /// Take burnt-in subtitle N; -1 is none (repeatable) [default: -1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, action = ArgAction::Append)]
     pub burn: Vec<i64>,
     /// Take SOURCE as an id, used verbatim, not as a path
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     pub id: bool,
     /// Read sources from standard input, one per line
     #[arg(long)]
@@ -144,27 +222,30 @@ pub struct KeyArgs {
     pub long: bool,
     /// Print the path of the entry instead of its key
     #[arg(long, conflicts_with = "long")]
+    #[arg(hide_short_help = true)]
     pub dir: bool,
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = VERIFY_EXAMPLES)]
 pub struct VerifyArgs {
     /// Entries to verify [default: all sealed]
     pub key: Vec<Key>,
     /// Expect N segments (one KEY only)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "key")]
     pub segments: Option<u64>,
-    /// Also check box headers, the timeline and subtitles, but not the media data
+    /// Also check boxes, timeline and subtitles, not the media data
     #[arg(long)]
     pub deep: bool,
-    /// Verify only part I of N; today/N selects another part every day
+    /// Verify only part I of N; today/N: another part every day
     #[arg(long, value_name = "I/N", conflicts_with = "key")]
     pub subset: Option<Part>,
     /// Remove damaged entries that are not in use
     #[arg(long)]
     pub fix: bool,
-    /// With --fix, protect entries by locks only, not by open files or recent reads
+    /// With --fix, do not protect by open files or recent reads
     #[arg(long, requires = "fix")]
+    #[arg(hide_short_help = true)]
     pub locks_only: bool,
     #[command(flatten)]
     pub names: LibraryArgs,
@@ -203,30 +284,40 @@ impl Part {
 
 #[derive(Args, Debug)]
 #[command(after_help = SWEEP_EXAMPLES, next_help_heading = "Options")]
+#[command(override_usage = "hls-cache [--root DIR] sweep LIMIT... [OPTIONS]")]
 pub struct SweepArgs {
     #[command(flatten)]
     pub limits: LimitArgs,
-    /// When over --max-size, evict down to PCT% of it (1 to 100)
+    /// When over --max-size, evict down to PCT% of it
     #[arg(long, value_name = "PCT")]
     pub low_water: Option<Percent>,
     /// Keep entries that were used within DUR
     #[arg(long, value_name = "DUR")]
     pub keep_recent: Option<TimeSpan>,
-    /// Evict what is possible even if entries in use alone exceed --max-size
+    /// Evict what can go even if entries in use alone exceed --max-size
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     pub best_effort: bool,
-    /// Set the safety floor for --max-size (against typos) and --min-free to SIZE
+    /// Set the least --max-size (against typos), and what --min-free leaves
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    #[arg(hide_short_help = true)]
     pub min_budget: Size,
-    /// Treat partial entries written to within DUR as still being encoded [default: 10m]
+    /// Keep partial entries written to, and any read, within DUR [default: 10m]
     #[arg(long, value_name = "DUR")]
+    #[arg(hide_short_help = true)]
     pub min_age: Option<TimeSpan>,
-    /// Never evict entries of the source PATH, nor of any file below it (repeatable)
+    /// Never evict entries of PATH or of files below it (repeatable)
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    #[arg(hide_short_help = true)]
     pub keep_source: Vec<OsString>,
-    /// Evict sealed entries first that no library file names and that were unused for 7d
+    /// Evict entries first that no library file names, unused for 7d
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     pub prefer_unnamed: bool,
+    /// Measure every entry, not only what has changed since a sweep did
+    #[arg(long)]
+    #[arg(hide_short_help = true)]
+    pub full_scan: bool,
     #[command(flatten)]
     pub maintenance: MaintenanceArgs,
     #[command(flatten)]
@@ -235,10 +326,11 @@ pub struct SweepArgs {
 
 #[derive(Args, Debug)]
 pub struct MaintenanceArgs {
-    /// Protect entries by locks and recent writes only, not by open files or recent reads
+    /// Do not protect by open files or recent reads
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     pub locks_only: bool,
-    /// Show which entries would be removed, and remove none
+    /// Show what would be removed, and remove nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Wait up to DUR for another maintainer to finish
@@ -252,7 +344,7 @@ pub struct StatsArgs {
     /// Show all about these entries instead of the whole cache
     #[arg(conflicts_with_all = ["entries", "unnamed", "sort", "histogram", "history", "prometheus", "textfile"])]
     pub key: Vec<Key>,
-    /// Show all about every quality and track of the source PATH (repeatable)
+    /// Show all about the source PATH
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     #[arg(conflicts_with_all = ["entries", "unnamed", "sort", "histogram", "history", "prometheus", "textfile"])]
     pub source: Vec<OsString>,
@@ -261,31 +353,36 @@ pub struct StatsArgs {
     pub entries: bool,
     /// List only entries without a name in the media library
     #[arg(long)]
+    #[arg(hide_short_help = true)]
     pub unnamed: bool,
-    /// List the entries by last use (oldest first), size (largest first) or key [default: used]
-    #[arg(long, value_enum)]
+    /// List the entries by this [default: used]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "used|size|key")]
     pub sort: Option<Sort>,
-    #[arg(
-        long,
-        value_name = "SIZE",
-        help = "Compare the cache with a budget of SIZE [env: HLS_CACHE_MAX_SIZE]"
-    )]
+    #[arg(long, value_name = "SIZE", help = "Compare with SIZE [env: HLS_CACHE_MAX_SIZE]")]
     pub max_size: Option<Size>,
-    /// With KEY or --source, say which entries would go for this limit
+    /// Compare the disk with this limit too
     #[arg(long, value_name = "SIZE|N%")]
     pub min_free: Option<FreeSpace>,
-    /// Draw histograms of the time since the last use and of entry sizes
+    /// Exit with 3 if these limits are not met
+    #[arg(long, conflicts_with_all = ["key", "source", "entries", "unnamed", "sort", "histogram", "history", "prometheus"])]
+    pub check: bool,
+    /// Draw histograms of last uses and entry sizes
     #[arg(long)]
     pub histogram: bool,
-    /// Show two weeks of hits and evictions, and the hits that other sizes would have had
+    /// Show days, regret, and what other sizes would do
     #[arg(long)]
     pub history: bool,
     /// Print metrics for Prometheus instead of the report
     #[arg(long, conflicts_with_all = ["json", "entries", "unnamed", "sort", "histogram", "history"])]
+    #[arg(hide_short_help = true)]
     pub prometheus: bool,
     /// Write metrics to FILE atomically
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub textfile: Option<PathBuf>,
+    /// Measure every entry, not only what has changed since a sweep did
+    #[arg(long)]
+    #[arg(hide_short_help = true)]
+    pub full_scan: bool,
     #[command(flatten)]
     pub names: LibraryArgs,
 }
@@ -299,8 +396,9 @@ pub enum Sort {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = GC_ORPHANS_EXAMPLES)]
 pub struct GcOrphansArgs {
-    /// Treat partial entries as abandoned if nothing was written to them for DUR [default: 10m]
+    /// Remove what nobody wrote to for DUR [default: 10m]
     #[arg(long, value_name = "DUR")]
     pub min_age: Option<TimeSpan>,
     #[command(flatten)]
@@ -310,11 +408,12 @@ pub struct GcOrphansArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = INVALIDATE_EXAMPLES)]
 #[command(group = ArgGroup::new("which").required(true).multiple(true).args(["key", "stdin", "all", "source"]))]
 pub struct InvalidateArgs {
     /// Keys of the entries to remove
     pub key: Vec<Key>,
-    /// Remove every quality and track of the source PATH, or of any file below it (repeatable)
+    /// Remove all of the source PATH, or of files below it (repeatable)
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub source: Vec<OsString>,
     /// Read keys from standard input, one per line
@@ -323,10 +422,10 @@ pub struct InvalidateArgs {
     /// Remove all entries that are not in use
     #[arg(long, conflicts_with_all = ["key", "source"])]
     pub all: bool,
-    /// Remove pinned entries too (with --all, still not those being encoded)
+    /// Remove pinned entries too (with --all, not those being encoded)
     #[arg(long)]
     pub force: bool,
-    /// Show which entries would be removed, and remove none
+    /// Show what would be removed, and remove nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
     #[command(flatten)]

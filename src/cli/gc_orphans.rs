@@ -18,6 +18,7 @@ pub fn run(context: &Context<'_>, args: &GcOrphansArgs) -> anyhow::Result<Exit> 
         dry_run: args.maintenance.dry_run,
         wait: args.maintenance.wait.map_or_else(Default::default, |TimeSpan(wait)| wait),
         ages_given: args.min_age.is_some(),
+        ..Options::default()
     };
     let root = context.open_root()?;
     let librarian = Librarian::new(&root, &args.names, [], context.now)?;

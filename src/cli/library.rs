@@ -25,19 +25,22 @@ const QUALITIES: &str = "2160p,1080p,720p,480p,360p,original,";
 pub struct LibraryArgs {
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "DIR[=AS]",
         value_hint = ValueHint::DirPath,
-        help = "Name entries by the media files in DIR, which the daemon sees as AS (repeatable) [env: HLS_CACHE_LIBRARY]"
+        help = "Name entries by the media files in DIR, AS to the daemon (repeatable) [env: HLS_CACHE_LIBRARY]"
     )]
     pub library: Vec<OsString>,
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "Q,Q",
         help = "Qualities to try for each file [env: HLS_CACHE_QUALITIES]"
     )]
     pub qualities: Option<OsString>,
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "N,N..N",
         allow_hyphen_values = true,
         help = "Audio tracks to try [default: -1..15] [env: HLS_CACHE_TRACKS]"

@@ -16,13 +16,13 @@ const HEADING: &str = "Limits (at least one)";
 
 #[derive(Args, Debug)]
 pub struct LimitArgs {
-    /// Evict until all entries together are at most SIZE (500M, 2TB)
+    /// Evict until all entries are at most SIZE (500M)
     #[arg(long, value_name = "SIZE", help_heading = HEADING)]
     max_size: Option<Budget>,
-    /// Evict until SIZE or N% of the disk is free (50G, 10%)
+    /// Evict until SIZE or N% of the disk is free (10%)
     #[arg(long, value_name = "SIZE|N%", help_heading = HEADING)]
     min_free: Option<FreeSpace>,
-    /// Evict entries that were not used for DUR (90s, 10m, 24h, 7d)
+    /// Evict what was not used for DUR (10m, 24h, 7d)
     #[arg(long, value_name = "DUR", help_heading = HEADING)]
     older_than: Option<TimeSpan>,
     /// Evict until at most N entries remain

@@ -19,18 +19,18 @@ mod stats;
 mod sweep;
 mod verify;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use hls_cache::maintain::{self, Notice, Options};
 use hls_cache::plan::Policy;
 use hls_cache::{Error, Operation, Root};
 
-use self::args::{Cli, Command, Global};
+use self::args::{Cli, Command, Global, Help};
 use self::exit::{Exit, UsageError};
 use self::library::Librarian;
 use self::report::outcome::Removal;
@@ -38,7 +38,10 @@ use self::report::{ErrorLine, Report, Screen, live::Live, progress::Bar, termina
 
 /// Reads the command line, runs the command and returns the exit status.
 pub fn main(now: SystemTime) -> Exit {
-    match Cli::try_parse() {
+    let parsed = args::command(Help::wanted(std::env::args_os()))
+        .try_get_matches()
+        .and_then(|mut found| Cli::from_arg_matches_mut(&mut found));
+    match parsed {
         Ok(cli) => run(cli, now),
         Err(error) => Exit::of_clap(&error),
     }
@@ -110,12 +113,18 @@ impl Context<'_> {
         Ok(Root::open(self.root_name()?)?)
     }
 
+    /// What a command needs after `--root` to mean the same cache; `None` where the environment names it.
+    fn root_option(&self) -> Option<&OsStr> {
+        let named = std::env::var_os("HLS_CACHE_ROOT");
+        self.global.root.as_deref().filter(|root| named.as_deref() != Some(*root))
+    }
+
     fn progress(&self) -> Bar {
         Bar::new(self.global.quiet)
     }
 
     fn screen<'a>(&self, root: &'a Root) -> Screen<'a> {
-        let terminal = Terminal::of(&io::stdout());
+        let terminal = Terminal::of(&io::stdout(), self.global.color);
         Screen { root: root.path(), verbose: self.global.verbose, terminal }
     }
 

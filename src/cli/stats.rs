@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use hls_cache::cache::events::{Event, Summary};
-use hls_cache::cache::{self, CacheView};
+use hls_cache::cache::{self, CacheView, Memory};
 use hls_cache::history::{Calendar, Evictions, EvictionsLog, History, Recorder};
 use hls_cache::plan::{self, Limit, Policy, Sweep};
 use hls_cache::stats::Stats;
@@ -17,7 +17,9 @@ use crate::cli::args::StatsArgs;
 use crate::cli::exit::{Exit, UsageError};
 use crate::cli::library::Librarian;
 use crate::cli::report::about::{About, Standings};
+use crate::cli::report::check::Check;
 use crate::cli::report::histogram::Histogram;
+use crate::cli::report::next::{Next, Situation};
 use crate::cli::report::stats::StatsReport;
 use crate::cli::report::{self, prometheus};
 
@@ -32,10 +34,20 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
         Some(limit) => Some(limit),
         None => environment("HLS_CACHE_MAX_SIZE")?,
     };
+    if args.check && limit.is_none() && args.min_free.is_none() {
+        let min_free: Option<FreeSpace> = environment("HLS_CACHE_MIN_FREE")?;
+        if min_free.is_none() {
+            let message = "--check needs a limit; add --max-size SIZE or --min-free SIZE";
+            return Err(UsageError::new(message).into());
+        }
+    }
     let root = context.open_root()?;
     let mut asked = Asked::new(context, &root, args)?;
     let mut log = Log::new(args, context.now);
-    let stats = Stats::gather_with(&root, context.now, &context.progress(), &mut |event| {
+    let memory = if args.full_scan { Memory::default() } else { Memory::read(&root) };
+    let memory = memory.without(&asked.keys);
+    let progress = context.progress();
+    let stats = Stats::gather_with(&root, &memory, context.now, &progress, &mut |event| {
         log.record(event);
         asked.record(event);
     })?;
@@ -44,9 +56,19 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
     let (history, evictions) = log.finish(&stats, limit);
     let is_listed = args.entries || args.unnamed || args.sort.is_some();
     let Asked { librarian, keys, there, events, warnings } = asked;
+    let sweep = next_sweep(args, &stats, given)?;
+    let check = args.check.then(|| Check::of(&stats, &sweep, context.now));
+    let elsewhere = stats.entries.is_empty().then(|| cache::entries_near(&root, &stats.foreign));
+    let elsewhere = elsewhere.flatten();
+    let next = Next::of(&Situation {
+        stats: &stats,
+        sweep: &sweep,
+        root: context.root_option(),
+        elsewhere: elsewhere.as_ref().map(|path| path.as_os_str()),
+        now: context.now,
+    });
     let standings = (!keys.is_empty() || !args.source.is_empty())
-        .then(|| standings(context, &stats, &there, &keys, events, limits_of(args, &stats, given)))
-        .transpose()?;
+        .then(|| standings(context, &stats, &there, &keys, events, sweep));
     // With --textfile, usually a timer's, print a report only if another option requests one.
     let is_requested = context.global.json || is_listed || args.histogram || args.history;
     let is_printed = !args.prometheus && (args.textfile.is_none() || is_requested);
@@ -60,6 +82,8 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
         librarian: &librarian,
         only_unnamed: args.unnamed,
         standings,
+        next,
+        check,
         warnings,
         limit,
         list: is_listed,
@@ -146,20 +170,28 @@ impl Asked {
     }
 }
 
-/// The limits of the next sweep, as far as they are known: those given here, else those of the last one.
-fn limits_of(args: &StatsArgs, stats: &Stats, max_size: Option<u64>) -> Sweep {
+/// The next sweep, as far as it is known: with the limits given here, else those of the environment, else those of the
+/// last one.
+fn next_sweep(args: &StatsArgs, stats: &Stats, max_size: Option<u64>) -> Result<Sweep, UsageError> {
     let mut sweep = Sweep::default();
     sweep.max_size = max_size;
-    sweep.min_free = args.min_free;
+    sweep.min_free = match args.min_free {
+        None if args.max_size.is_none() => environment("HLS_CACHE_MIN_FREE")?,
+        given => given,
+    };
     let last = stats.events.last_sweep.map(|sweep| sweep.limits).unwrap_or_default();
-    if max_size.is_none() && args.min_free.is_none() {
+    let seconds = |limit| last.get(limit).map(Duration::from_secs);
+    if !sweep.has_limit() {
         sweep.max_size = last.get(Limit::MaxSize);
         sweep.max_entries = last.get(Limit::MaxEntries);
-        sweep.older_than = last.get(Limit::OlderThan).map(Duration::from_secs);
+        sweep.older_than = seconds(Limit::OlderThan);
         sweep.min_free = last.get(Limit::MinFree).map(FreeSpace::Bytes);
     }
-    sweep.keep_recent = last.get(Limit::KeepRecent).map(Duration::from_secs).unwrap_or_default();
-    sweep
+    sweep.keep_recent = match environment("HLS_CACHE_KEEP_RECENT")? {
+        Some(TimeSpan(recent)) => recent,
+        None => seconds(Limit::KeepRecent).unwrap_or_default(),
+    };
+    Ok(sweep)
 }
 
 /// Where the entries `keys` stand in a sweep.
@@ -169,12 +201,9 @@ fn standings(
     there: &HashSet<Key>,
     keys: &[Key],
     mut events: HashMap<Key, Vec<Event>>,
-    mut sweep: Sweep,
-) -> anyhow::Result<Standings> {
-    if let Some(TimeSpan(recent)) = environment("HLS_CACHE_KEEP_RECENT")? {
-        sweep.keep_recent = recent;
-    }
-    let view = CacheView { entries: stats.entries.clone(), ..CacheView::default() };
+    sweep: Sweep,
+) -> Standings {
+    let view = CacheView::of(stats.entries.clone());
     let space = stats.space.unwrap_or_default();
     let limits = sweep.limits(space.total);
     let all = plan::standings(&view, &Policy::Sweep(sweep), context.now, space);
@@ -190,7 +219,7 @@ fn standings(
     });
     let about = about.collect();
     let evictable = all.iter().filter(|standing| standing.protection.is_none()).count() as u64;
-    Ok(Standings { about, evictable, limits })
+    Standings { about, evictable, limits }
 }
 
 /// What is kept of the event log while it is read, besides the sums: no more than is asked for.

@@ -33,6 +33,7 @@ pub fn run(context: &Context<'_>, args: SweepArgs) -> anyhow::Result<Exit> {
     let options = Options {
         dry_run: args.maintenance.dry_run,
         wait: args.maintenance.wait.map_or_else(Default::default, |TimeSpan(wait)| wait),
+        full_scan: args.full_scan,
         ages_given: keep_recent.is_some() || args.min_age.is_some(),
     };
     let root = context.open_root()?;

@@ -33,6 +33,7 @@ pub(super) fn entry(name: &str, bytes: u64) -> Entry {
         last_used: SystemTime::UNIX_EPOCH,
         last_written: SystemTime::UNIX_EPOCH,
         last_read: None,
+        is_remembered: false,
         identity: (1, 1),
         pin: PinState::Free,
         open_in: Vec::new(),

@@ -1,7 +1,7 @@
 //! One lockfile: open or create it, lock it, and check that it still has its name.
 
 use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -77,21 +77,27 @@ pub(super) fn acquire(
         LockMode::Shared => FlockOperation::NonBlockingLockShared,
         LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
     };
-    let start = Instant::now();
+    let began = Instant::now();
     let poll = (patience / 100).clamp(*POLL.start(), *POLL.end());
     for _ in 0..REOPENS {
         let Some(fd) = open(root, name, missing)? else { return Ok(Acquired::Missing) };
-        loop {
+        let is_locked = loop {
             match retry_on_intr(|| rustix::fs::flock(&fd, operation)) {
-                Ok(()) => break,
-                Err(Errno::WOULDBLOCK) if start.elapsed() >= patience => {
-                    return Ok(Acquired::Refused);
-                }
+                Ok(()) => break true,
+                Err(Errno::WOULDBLOCK) if began.elapsed() >= patience => break false,
                 Err(Errno::WOULDBLOCK) => thread::sleep(poll),
                 Err(errno) => return Err(LockError::Lock(errno)),
             }
+        };
+        // One look for both questions, and after the lock: a scan asks them of every entry.
+        let stat = rustix::fs::fstat(&fd).map_err(LockError::Lock)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(LockError::NotRegular);
         }
-        if rustix::fs::fstat(&fd).map_err(LockError::Lock)?.st_nlink > 0 {
+        if !is_locked {
+            return Ok(Acquired::Refused);
+        }
+        if stat.st_nlink > 0 {
             return Ok(Acquired::Held(Held { _fd: fd }));
         }
     }
@@ -123,29 +129,21 @@ fn open_existing(root: &Root, name: &str) -> Result<OwnedFd, LockError> {
         retry_on_intr(|| rustix::fs::openat(root.fd(), name, access | flags, Mode::empty()))
     };
     // Open it writable if possible: NFS grants an exclusive lock on writable descriptors only.
-    let fd = match open(OFlags::RDWR) {
+    match open(OFlags::RDWR) {
         Err(Errno::ACCESS | Errno::ROFS) => open(OFlags::RDONLY),
         other => other,
     }
     .map_err(|errno| match errno {
         Errno::ISDIR | Errno::NXIO => LockError::NotRegular,
         errno => LockError::Open(errno),
-    })?;
-    let stat = rustix::fs::fstat(&fd).map_err(LockError::Open)?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Ok(fd),
-        _ => Err(LockError::NotRegular),
-    }
+    })
 }
 
 /// Creates the file `name` with the owner and mode of the cache (rule 6); `EEXIST` if it exists.
 pub(crate) fn create(root: &Root, name: &str) -> rustix::io::Result<OwnedFd> {
     if let Ok(fd) = create_nameless(root) {
         // On any error but EEXIST, try the plain way below, which works on every file system.
-        let link = format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&fd));
-        match retry_on_intr(|| {
-            rustix::fs::linkat(rustix::fs::CWD, &link, root.fd(), name, AtFlags::SYMLINK_FOLLOW)
-        }) {
+        match give_name(root, fd.as_fd(), name) {
             Ok(()) => return Ok(fd),
             Err(Errno::EXIST) => return Err(Errno::EXIST),
             Err(_) => {}
@@ -159,11 +157,20 @@ pub(crate) fn create(root: &Root, name: &str) -> rustix::io::Result<OwnedFd> {
     Ok(fd)
 }
 
-fn create_nameless(root: &Root) -> rustix::io::Result<OwnedFd> {
+/// Creates a file with the owner and mode of the cache and without a name, which [`give_name`] gives it.
+pub(crate) fn create_nameless(root: &Root) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let fd = retry_on_intr(|| rustix::fs::openat(root.fd(), c".", flags, shared_mode(root)))?;
     set_owner_and_mode(root, &fd);
     Ok(fd)
+}
+
+/// Gives a nameless file the name `name`; `EEXIST` if something has it.
+pub(crate) fn give_name(root: &Root, fd: BorrowedFd<'_>, name: &str) -> rustix::io::Result<()> {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    retry_on_intr(|| {
+        rustix::fs::linkat(rustix::fs::CWD, &link, root.fd(), name, AtFlags::SYMLINK_FOLLOW)
+    })
 }
 
 fn shared_mode(root: &Root) -> Mode {

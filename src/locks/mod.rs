@@ -46,7 +46,7 @@ use crate::root::Root;
 
 pub use self::holders::Holder;
 pub(crate) use self::holders::{of_maintenance_lock, of_pins};
-pub(crate) use self::lockfile::{Held, create};
+pub(crate) use self::lockfile::{Held, create, create_nameless, give_name};
 pub(crate) use self::open::OpenFiles;
 pub use crate::sys::processes::ProcessCount;
 

@@ -7,6 +7,7 @@
 
 mod act;
 mod decisions;
+mod doubt;
 mod notice;
 mod observer;
 mod outcome;
@@ -18,8 +19,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use self::act::Actor;
 use self::decisions::Told;
+use self::doubt::measure_victims;
 use crate::cache::events::{self, Journal};
-use crate::cache::{CacheView, Listing};
+use crate::cache::sizes::Draft;
+use crate::cache::{CacheView, Listing, Memory};
 use crate::error::Error;
 use crate::locks::{self, Holder, OpenFiles, ProcessCount};
 use crate::plan::{Plan, Policy, Step, Sweep};
@@ -42,6 +45,8 @@ pub struct Options {
     pub dry_run: bool,
     /// How long to wait for another maintainer.
     pub wait: Duration,
+    /// Measure every entry, whatever is remembered of it.
+    pub full_scan: bool,
     /// The user gave `--keep-recent` or `--min-age`, and needs no warning about daemons without locks.
     pub ages_given: bool,
 }
@@ -102,7 +107,12 @@ pub fn run(
     // Ages count from the end of the wait for another maintainer.
     outcome.now = now.checked_add(began.elapsed()).unwrap_or(now);
     let order = Order { root, policy, options, now: outcome.now };
-    let mut view = CacheView::scan(root, observer)?;
+    let draft = maintenance.as_ref().filter(|_| outcome.kind == Kind::Sweep);
+    let draft = draft.and_then(|held| Draft::begin(root, held));
+    let (known, nothing) = (Memory::read(root), Memory::default());
+    let memory = if options.full_scan { &nothing } else { &known };
+    let mut view = CacheView::scan(root, memory, order.now, observer)?;
+    outcome.remembered = view.remembered().len() as u64;
     if has_manners && options.dry_run {
         count_trash(root, &view, &mut outcome);
     }
@@ -133,6 +143,11 @@ pub fn run(
     let mut told = Told { decisions: vec![None; view.entries.len()], count: 0, observer };
     while let Some(step) = plan.next_step() {
         match step {
+            Step::Remove(candidate) if view.entries[candidate.index()].is_remembered => {
+                let decided = plan.pause();
+                measure_victims(&order, &mut view, &decided, observer);
+                plan = Plan::resume(&view, policy, order.now, decided);
+            }
             Step::Remove(candidate) => {
                 let entry = &view.entries[candidate.index()];
                 let fate = actor.remove(entry, candidate.cause());
@@ -148,6 +163,10 @@ pub fn run(
         actor.measure_space(&mut plan, &mut outcome);
     }
     let processes = actor.finish(&mut outcome);
+    if let Some(draft) = draft {
+        let places = (0..view.entries.len()).filter(|&place| !plan.fate(place).has_left());
+        draft.save(root, &known, places.filter_map(|place| view.records[place]).collect());
+    }
     drop(maintenance);
     outcome.summarise(&order, &view, &plan, told);
     outcome.notices.extend(unseen_processes(&outcome, processes));

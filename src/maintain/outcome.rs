@@ -47,6 +47,8 @@ pub struct Outcome {
     pub dry_run: bool,
     /// The readable entries before.
     pub before: Totals,
+    /// Of those before, the ones whose sizes were remembered when the run began.
+    pub remembered: u64,
     /// The readable entries after.
     pub after: Totals,
     /// Of those after, the pinned.
@@ -92,6 +94,7 @@ impl Outcome {
             shield: if kind == Kind::Invalidate { Shield::default() } else { policy.shield() },
             dry_run: options.dry_run,
             before: Totals::default(),
+            remembered: 0,
             after: Totals::default(),
             pinned: Totals::default(),
             open: Totals::default(),

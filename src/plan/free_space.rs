@@ -74,9 +74,16 @@ impl Reclaim {
         self.removed_since > 0
     }
 
-    /// Starts counting evictions for `min_free`.
+    /// Starts counting evictions for `min_free`, unless it has: a plan that is resumed comes here again.
     pub(super) fn begin(&mut self) {
-        self.start = self.space;
+        if self.evicted == 0 {
+            self.start = self.space;
+        }
+    }
+
+    /// The last reading.
+    pub(super) fn space(&self) -> Space {
+        self.space
     }
 
     /// An entry that occupied so much was removed, and whether it was for `min_free`.

@@ -59,6 +59,11 @@ impl Default for Sweep {
 }
 
 impl Sweep {
+    /// Whether anything may go for it.
+    pub fn has_limit(&self) -> bool {
+        !self.goals(0).is_empty()
+    }
+
     /// The limits in force, as numbers, on a file system of `total` bytes.
     pub fn limits(&self, total: u64) -> Limits {
         let recent = Some(self.keep_recent.as_secs()).filter(|_| !self.keep_recent.is_zero());

@@ -9,6 +9,7 @@
 //! disk or the clock. Not here: carrying out the plan (`removal`, `maintain`), or any text for the user.
 
 mod fate;
+mod foresight;
 mod free_space;
 mod limits;
 mod policy;
@@ -23,6 +24,7 @@ use self::free_space::Reclaim;
 use self::limits::Goal;
 pub use crate::cache::{Cause, Limit, Limits, Totals};
 pub use fate::{Fate, Protection};
+pub use foresight::{Foresight, foresee};
 pub use free_space::{EndedEarly, Shortage};
 pub use limits::{MIN_AGE, MIN_BUDGET, Sweep, Unmet};
 pub use policy::{A_FILM, Forced, Policy, Shield, Which, is_hopeless, is_perhaps_watched};
@@ -103,6 +105,16 @@ struct Pursuit {
     is_hopeless: bool,
 }
 
+/// What a plan has decided so far, apart from the view that it is about.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// The result for each entry that was a candidate.
+    fates: Vec<Option<Fate>>,
+    /// Indices of these entries, in the order in which they were candidates.
+    order: Vec<usize>,
+    reclaim: Reclaim,
+}
+
 /// The ordered candidates and the targets.
 #[derive(Debug)]
 pub struct Plan<'a> {
@@ -110,10 +122,6 @@ pub struct Plan<'a> {
     order: Vec<usize>,
     protection: Vec<Option<Protection>>,
     ages: Vec<Duration>,
-    /// The result for each entry that was a candidate.
-    fates: Vec<Option<Fate>>,
-    /// Indices of these entries, in the order in which they were candidates.
-    decided: Vec<usize>,
     goals: Vec<Goal>,
     goal: usize,
     /// `None` before the present goal was begun.
@@ -121,28 +129,53 @@ pub struct Plan<'a> {
     /// A goal was hopeless.
     gave_up: bool,
     left: Totals,
-    reclaim: Reclaim,
+    decided: Decided,
 }
 
 impl<'a> Plan<'a> {
     /// Plans `policy` over the view's entries. `space` is the file system's, with leftover trash
     /// already gone or counted as free; it matters to `min_free` only.
     pub fn new(view: &'a CacheView, policy: &Policy, now: SystemTime, space: Space) -> Self {
+        let (fates, order) = (vec![None; view.entries.len()], Vec::new());
+        Self::resume(view, policy, now, Decided { fates, order, reclaim: Reclaim::new(space) })
+    }
+
+    /// Goes on after [`Plan::pause`], when the view has learned more about the same entries.
+    pub fn resume(view: &'a CacheView, policy: &Policy, now: SystemTime, decided: Decided) -> Self {
         let entries = &*view.entries;
         let shield = policy.shield();
+        let has_left = |index: usize| decided.fates[index].as_ref().is_some_and(Fate::has_left);
+        let left = entries.iter().enumerate().filter(|&(index, _)| !has_left(index));
         Self {
             entries,
             order: order(entries, policy),
             protection: entries.iter().map(|entry| shield.protection(entry, now)).collect(),
             ages: entries.iter().map(|entry| age(now, entry.last_used)).collect(),
-            fates: vec![None; entries.len()],
-            decided: Vec::new(),
-            goals: goals(policy, space),
+            goals: goals(policy, decided.reclaim.space()),
             goal: 0,
             pursuit: None,
             gave_up: false,
-            left: Totals::of(entries),
-            reclaim: Reclaim::new(space),
+            left: Totals::of(left.map(|(_, entry)| entry)),
+            decided,
+        }
+    }
+
+    /// Keeps what was decided while the view learns more. A candidate that is not settled is one again.
+    pub fn pause(self) -> Decided {
+        self.decided
+    }
+
+    /// Takes every step that is left as if it succeeded; calls `visit` for each removal.
+    pub fn foresee(&mut self, mut visit: impl FnMut(usize, Cause)) {
+        while let Some(step) = self.next_step() {
+            match step {
+                Step::MeasureSpace => self.measured(self.expected_space()),
+                Step::Remove(candidate) => {
+                    let (index, cause) = (candidate.index(), candidate.cause());
+                    visit(index, cause);
+                    candidate.settle(Fate::Removed(cause));
+                }
+            }
         }
     }
 
@@ -176,10 +209,10 @@ impl<'a> Plan<'a> {
             }
             if matches!(goal, Goal::MinFree { .. }) {
                 // Measure first, so that space freed for earlier goals is not counted for this one.
-                if self.reclaim.is_outdated() {
+                if self.decided.reclaim.is_outdated() {
                     return Some(Next::MeasureSpace);
                 }
-                self.reclaim.begin();
+                self.decided.reclaim.begin();
             }
             let is_hopeless = self.is_hopeless(goal);
             self.gave_up |= is_hopeless;
@@ -190,20 +223,20 @@ impl<'a> Plan<'a> {
                 return Some(Next::MeasureSpace);
             }
             let pursuit = self.pursuit.as_mut()?;
-            if !pursuit.is_hopeless && goal.is_reached(&self.left, &self.reclaim) {
+            if !pursuit.is_hopeless && goal.is_reached(&self.left, &self.decided.reclaim) {
                 return None;
             }
             let &index = self.order.get(pursuit.cursor)?;
             let is_hopeless = pursuit.is_hopeless;
             pursuit.cursor += 1;
-            let is_settled = self.fates[index].is_some();
+            let is_settled = self.decided.fates[index].is_some();
             if is_settled || !goal.concerns(&self.entries[index], self.ages[index]) {
                 continue;
             }
             if let Some(protection) = self.protection[index] {
                 self.decide(index, Fate::Kept(protection));
             } else if self.is_too_much(goal, index) {
-                self.reclaim.end_at_min_budget();
+                self.decided.reclaim.end_at_min_budget();
                 return None;
             } else if !is_hopeless {
                 return Some(Next::Remove { index, cause: goal.cause() });
@@ -217,32 +250,32 @@ impl<'a> Plan<'a> {
             self.left.subtract(entry);
         }
         if matches!(fate, Fate::Removed(_)) {
-            self.reclaim.removed(entry.allocated_bytes, cause == Cause::MinFree);
+            self.decided.reclaim.removed(entry.allocated_bytes, cause == Cause::MinFree);
         }
         self.decide(index, fate);
     }
 
     fn decide(&mut self, index: usize, fate: Fate) {
-        self.fates[index] = Some(fate);
-        self.decided.push(index);
+        self.decided.fates[index] = Some(fate);
+        self.decided.order.push(index);
     }
 
     /// Reports the free space, after the trash of this run was deleted.
     pub fn measured(&mut self, space: Space) {
-        self.reclaim.measured(space);
+        self.decided.reclaim.measured(space);
     }
 
     /// The space there should be by now, if every removed byte comes back.
     pub fn expected_space(&self) -> Space {
-        self.reclaim.expected()
+        self.decided.reclaim.expected()
     }
 
     fn is_met(&self, goal: Goal) -> bool {
-        goal.is_met(&self.left, &self.reclaim)
+        goal.is_met(&self.left, &self.decided.reclaim)
     }
 
     fn is_measuring_due(&self, goal: Goal) -> bool {
-        matches!(goal, Goal::MinFree { target, .. } if self.reclaim.is_measuring_due(target))
+        matches!(goal, Goal::MinFree { target, .. } if self.decided.reclaim.is_measuring_due(target))
     }
 
     /// Whether evicting this entry for `min_free` would take the cache below `min_budget`.
@@ -264,7 +297,8 @@ impl<'a> Plan<'a> {
 
     /// The limits that the remaining entries exceed.
     pub fn unmet(&self) -> Vec<Unmet> {
-        let unmet = self.goals.iter().filter_map(|&goal| goal.unmet(&self.left, &self.reclaim));
+        let unmet =
+            self.goals.iter().filter_map(|&goal| goal.unmet(&self.left, &self.decided.reclaim));
         unmet.map(|unmet| self.explain(unmet)).collect()
     }
 
@@ -278,7 +312,10 @@ impl<'a> Plan<'a> {
                     .fold(0_u64, |sum, index| {
                         sum.saturating_add(self.entries[index].allocated_bytes)
                     });
-                Unmet { shortage: Some(self.reclaim.shortage(unmet.bound, evictable)), ..unmet }
+                Unmet {
+                    shortage: Some(self.decided.reclaim.shortage(unmet.bound, evictable)),
+                    ..unmet
+                }
             }
             _ => unmet,
         }
@@ -291,12 +328,12 @@ impl<'a> Plan<'a> {
 
     /// The result for the entry at this index of the view.
     pub fn fate(&self, index: usize) -> Fate {
-        self.fates[index].clone().unwrap_or(Fate::Untouched(self.protection[index]))
+        self.decided.fates[index].clone().unwrap_or(Fate::Untouched(self.protection[index]))
     }
 
     /// Indices into the view of the entries that were candidates, in that order.
     pub fn decided(&self) -> &[usize] {
-        &self.decided
+        &self.decided.order
     }
 
     /// Indices into the view in eviction order.

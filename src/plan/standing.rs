@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Cause, Fate, Plan, Policy, Protection, Step};
+use super::{Cause, Plan, Policy, Protection};
 use crate::cache::CacheView;
 use crate::root::Space;
 
@@ -35,15 +35,6 @@ pub fn standings(
             standings[index].rank = Some(rank);
         }
     }
-    loop {
-        match plan.next_step() {
-            None => return standings,
-            Some(Step::MeasureSpace) => plan.measured(plan.expected_space()),
-            Some(Step::Remove(candidate)) => {
-                let (index, cause) = (candidate.index(), candidate.cause());
-                standings[index].cause = Some(cause);
-                candidate.settle(Fate::Removed(cause));
-            }
-        }
-    }
+    plan.foresee(|index, cause| standings[index].cause = Some(cause));
+    standings
 }

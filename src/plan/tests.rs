@@ -33,6 +33,7 @@ fn entry(number: usize, bytes: u64, age: Duration) -> Entry {
         pin: PinState::Free,
         open_in: Vec::new(),
         last_read: None,
+        is_remembered: false,
         has_writer_lockfile: true,
         is_kept: false,
         goes_first: false,
@@ -49,7 +50,7 @@ fn writing(entry: Entry) -> Entry {
 }
 
 fn view(entries: Vec<Entry>) -> CacheView {
-    CacheView { entries, ..CacheView::default() }
+    CacheView::of(entries)
 }
 
 /// The file system of these tests: what an evicted byte gives back, and what is kept for root.

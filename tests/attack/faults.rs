@@ -43,6 +43,7 @@ fn cache() -> TestCache {
         .without("damaged", "video/seg-1.m4s")
         .used("damaged", 3.days())
         .trash("t")
+        .remembering(["a", "damaged"])
 }
 
 /// What a command has to remove.

@@ -21,6 +21,7 @@ mod min_free;
 mod namespaces;
 mod nothing_outside;
 mod race;
+mod remembering;
 mod tools;
 mod users;
 mod watchers;

@@ -26,6 +26,7 @@ use hls_cache::units::rfc3339;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::common::sizes::{Field, Sizes};
 use crate::common::{key, need};
 use crate::tools::{self, Dice};
 
@@ -249,8 +250,30 @@ impl Arena {
         command
     }
 
+    /// Another sweep has remembered all entries, and some of them are old enough to be believed: half of the time
+    /// what it remembers is true.
+    fn remember(&mut self) {
+        let entries = tools::entries(&self.root());
+        for entry in &entries {
+            if self.dice.throw(3) == 0 {
+                let age =
+                    Duration::from_nanos(self.dice.throw(1 << 48)) + Duration::from_secs(100_000);
+                let time = filetime::FileTime::from_system_time(SystemTime::now() - age);
+                // It may have gone meanwhile.
+                let _ = filetime::set_file_mtime(entry, time);
+            }
+        }
+        let mut sizes = Sizes::of_old(&entries);
+        if self.dice.throw(2) == 0 {
+            let lie = self.dice.throw(1 << 20);
+            sizes.all_saying(Field::Bytes, lie);
+        }
+        sizes.replace(&self.root());
+    }
+
     /// Four maintainers at once; now and then one of them, or a daemon, is killed.
     fn round(&mut self) {
+        self.remember();
         let mut maintainers: Vec<Child> =
             (0..4).map(|_| self.maintainer().spawn().unwrap()).collect();
         if self.dice.throw(3) == 0 {

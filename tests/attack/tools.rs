@@ -138,13 +138,17 @@ pub fn assert_shared(root: &Path, when: &str) {
     for path in names(root) {
         let name = path.file_name().expect("a name").as_encoded_bytes();
         let is_lock = name.ends_with(b".pin") || name.ends_with(b".write");
-        if !is_lock && name != b".maintenance.lock" && name != b".events.log" {
-            continue;
-        }
+        let mode = match name {
+            // Nobody else needs to write to it, and what others can write to is not believed.
+            b".sizes" | b".sizes.new" => top.mode() & 0o644,
+            b".maintenance.lock" | b".events.log" => top.mode() & 0o666,
+            _ if is_lock => top.mode() & 0o666,
+            _ => continue,
+        };
         let meta = path.symlink_metadata().expect("lockfile");
         assert_eq!(
             (meta.uid(), meta.gid(), meta.mode() & 0o777),
-            (top.uid(), top.gid(), top.mode() & 0o666),
+            (top.uid(), top.gid(), mode),
             "{when}: {} is not the cache's",
             path.display()
         );
@@ -191,12 +195,42 @@ impl Image {
         Self::new(cache, kib, &["mkfs.btrfs", "-q", "-f", "--mixed"])
     }
 
+    /// An ext4 whose inodes have no room for more than the seconds of a time.
+    pub fn ext4_to_the_second(cache: &TestCache, kib: u32) -> Option<Self> {
+        Self::new(cache, kib, &["mkfs.ext4", "-q", "-F", "-I", "128", "-O", "^has_journal"])
+    }
+
+    /// What is in the root so far is the lower layer.
+    pub fn overlay(cache: &TestCache) -> Option<Self> {
+        for layer in ["upper", "work"] {
+            fs::create_dir(cache.base().join(layer)).expect("a layer");
+        }
+        let path = |name: &str| cache.base().join(name).display().to_string();
+        let layers = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            path("root"),
+            path("upper"),
+            path("work")
+        );
+        Self::mount(cache, &["-t", "overlay", "-o", &layers, "overlay"])
+    }
+
+    /// A file system that is not known to note every change.
+    pub fn ramfs(cache: &TestCache) -> Option<Self> {
+        Self::mount(cache, &["-t", "ramfs", "-o", "mode=755", "ramfs"])
+    }
+
+    /// The smallest xfs that there may be, sparse.
+    pub fn xfs(cache: &TestCache) -> Option<Self> {
+        Self::new(cache, 300 << 10, &["mkfs.xfs", "-q", "-f"])
+    }
+
     fn new(cache: &TestCache, kib: u32, mkfs: &[&str]) -> Option<Self> {
         if !need::running_as_root() {
             need::missing("root, for a file system of its own");
             return None;
         }
-        let (image, at) = (cache.base().join("image"), cache.root());
+        let image = cache.base().join("image");
         let file = fs::File::create(&image).expect("image");
         file.set_len(u64::from(kib) << 10).expect("image");
         let made = Command::new(mkfs[0]).args(&mkfs[1..]).arg(&image).output();
@@ -204,10 +238,20 @@ impl Image {
             need::missing(mkfs[0]);
             return None;
         }
-        let mounted =
-            Command::new("mount").args(["-o", "loop"]).arg(image).arg(&at).output().expect("mount");
+        Self::mount(cache, &["-o", "loop", image.to_str().expect("UTF-8")])
+    }
+
+    fn mount(cache: &TestCache, words: &[&str]) -> Option<Self> {
+        if !need::running_as_root() {
+            need::missing("root, to mount a file system");
+            return None;
+        }
+        let at = cache.root();
+        let mounted = Command::new("mount").args(words).arg(&at).output().expect("mount");
         if !mounted.status.success() {
-            need::missing(&format!("loop devices, or {} ({mounted:?})", mkfs[0]));
+            // Why, as the kernel says it.
+            let said = String::from_utf8_lossy(&mounted.stderr).trim().to_owned();
+            need::missing(&format!("mount {}: {said}", words.join(" ")));
             return None;
         }
         Some(Self { at })

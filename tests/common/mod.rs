@@ -13,6 +13,8 @@ mod mount;
 pub mod need;
 mod paused;
 mod run;
+#[allow(dead_code, reason = "some of it only the attacks need")]
+pub mod sizes;
 pub mod snapshot;
 
 use std::ffi::{OsStr, OsString};

@@ -269,7 +269,8 @@ fn is_bookkeeping(name: &str) -> bool {
     };
     let pin = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".pin"));
     let trash = name.strip_prefix(".trash.").and_then(|rest| rest.split_once('.'));
-    matches!(name, ".maintenance.lock" | ".events.log" | ".events.log.1")
+    let own = [".maintenance.lock", ".events.log", ".events.log.1", ".sizes", ".sizes.new"];
+    own.contains(&name)
         || pin.is_some_and(hex)
         || trash.is_some_and(|(key, random)| hex(key) && hex(random))
 }

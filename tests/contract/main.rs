@@ -15,6 +15,7 @@ mod invalidate;
 mod jq;
 mod key;
 mod locks;
+mod memory;
 mod mounts_and_errors;
 mod names;
 mod no_room_for_a_pin;

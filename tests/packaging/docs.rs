@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use hls_cache::daemon::Cache;
 
 use crate::cache::DemoCache;
-use crate::repository;
+use crate::{need, repository};
 
 /// What the README calls whoever holds the pin.
 const VIEWER: &str = "player[4711]";
@@ -175,4 +175,29 @@ fn the_manuals_list_of_entries_without_a_file_names_no_other() {
     let listed = String::from_utf8(listed.stdout).expect("UTF-8");
     assert_eq!(listed.lines().collect::<Vec<_>>(), without, "{pipeline}");
     assert_eq!(names(), before, "it only shows");
+}
+
+/// The service and the timer that write metrics, as a reader would copy them.
+#[test]
+fn the_manuals_units_are_units_that_systemd_takes() {
+    if !need::tool("systemd-analyze") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("tempdir");
+    let units = [("service", "ExecStart="), ("timer", "OnCalendar=")].map(|(kind, word)| {
+        let path = directory.path().join(format!("hls-cache-stats@srv-hls.{kind}"));
+        let unit = example("hls-cache-stats.1", word);
+        let unit = unit.replace("/usr/bin/hls-cache", env!("CARGO_BIN_EXE_hls-cache"));
+        fs::write(&path, unit).expect("a unit");
+        path
+    });
+    let verified = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .args(units)
+        .output()
+        .expect("systemd-analyze");
+    let complaints = String::from_utf8_lossy(&verified.stderr);
+    // It looks at other units of the machine too.
+    let ours: Vec<&str> = complaints.lines().filter(|line| line.contains("hls-cache")).collect();
+    assert!(ours.is_empty() && verified.status.success(), "{complaints}");
 }

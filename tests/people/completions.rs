@@ -230,7 +230,7 @@ fn completions() -> PathBuf {
 #[test]
 fn keys_are_the_names_of_entries_in_the_root_and_nothing_else() {
     let desk = Desk::new().cache("root", &KEYS).default("root");
-    let mut lines: Vec<(Line, &[&str])> = vec![(at_end("hls-cache sweep --full"), &[])];
+    let mut lines: Vec<(Line, &[&str])> = vec![(at_end("hls-cache sweep fedc"), &[])];
     for command in ["verify", "stats", "invalidate"] {
         lines.push((at_end(format!("hls-cache {command} ")), &KEYS));
         lines.push((at_end(format!("hls-cache {command} 0")), &KEYS[..2]));

@@ -8,11 +8,16 @@
 #[allow(dead_code, unused_imports, reason = "it serves several test binaries")]
 mod common;
 
+mod alerts;
 mod completions;
+mod dashboard;
 mod escaping;
 mod help;
 mod metrics;
+mod next;
+mod promtool;
 mod removals;
+mod screens;
 mod stats_text;
 mod terminals;
 

@@ -122,11 +122,37 @@ fn a_real_parser_reads_them() {
 #[test]
 fn what_is_not_known_is_absent() {
     let text = TestCache::new().run(["stats", "--prometheus"]).success().stdout();
-    for name in ["limit_bytes", "oldest_use", "newest_use", "hits", "misses", "last_removal"] {
+    for name in [
+        "limit_bytes",
+        "oldest_use",
+        "newest_use",
+        "hits",
+        "misses",
+        "last_removal",
+        "last_damaged",
+    ] {
         assert!(!text.contains(&format!("hls_cache_{name}")), "{name}\n{text}");
     }
     let Some(metrics) = parsed(&text) else { return };
     assert_eq!(value(&metrics, "hls_cache_entries", &[("state", "sealed")]), Some(0.0));
+}
+
+/// The alert on a full disk goes by them, and the report in JSON has the same.
+#[test]
+fn the_disk_is_that_of_the_cache() {
+    let Some(cache) = TestCache::on_tmpfs("size=8m") else { return };
+    fs::write(cache.root().join("other"), vec![b'x'; 3 << 20]).unwrap();
+    let text = cache.run(["stats", "--prometheus"]).success().stdout();
+    let Some(metrics) = parsed(&text) else { return };
+    let disk = cache.run(["--json", "stats"]).success().json()["disk"].clone();
+    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+    for (name, field, expected) in [
+        ("hls_cache_disk_bytes", "total_bytes", 8.mib()),
+        ("hls_cache_disk_free_bytes", "free_bytes", 5.mib()),
+    ] {
+        assert_eq!(value(&metrics, name, &[]), Some(expected as f64), "{name}");
+        assert_eq!(disk[field], expected, "{field}");
+    }
 }
 
 #[test]

@@ -27,8 +27,9 @@ would remove 6100000000000000     1.50 GiB  used 3d 7h ago     --max-size 30 MiB
 would remove 7000000000000000        7 MiB  used 2d 1h ago     --max-size 30 MiB
 would keep   6200000000000000       20 MiB  used 1d 2h ago     pinned by cat[PID]
 would keep   7700000000000000        9 MiB  used 2m ago        being encoded
-would free 1.51 GiB (2 entries), would leave 29 MiB (2 entries), budget 30 MiB; \
-         pinned 20 MiB (1 entry); being encoded 9 MiB (1 entry)
+would remove 2 entries (1.51 GiB): 1.54 GiB -> 29 MiB of 30 MiB; nothing was changed
+kept 1 pinned (20 MiB), 1 being encoded (9 MiB)
+also measured 4 entries, remembered 0
 "
     );
 }
@@ -58,8 +59,9 @@ fn a_sweep_says_one_line_an_eviction_and_then_what_it_came_to() {
         "\
 removed 6100000000000000     1.50 GiB  used 3d 7h ago     --max-size 30 MiB
 removed 7000000000000000        7 MiB  used 2d 1h ago     --max-size 30 MiB
-freed 1.51 GiB (2 entries), left 29 MiB (2 entries), budget 30 MiB; \
-         pinned 20 MiB (1 entry); being encoded 9 MiB (1 entry); deleted the trash of 1 entry
+removed 2 entries (1.51 GiB): 1.54 GiB -> 29 MiB of 30 MiB
+kept 1 pinned (20 MiB), 1 being encoded (9 MiB)
+also deleted the trash of 1 entry
 "
     );
 }
@@ -69,7 +71,10 @@ fn a_limit_that_is_not_met_says_by_how_much_and_what_stands_in_the_way() {
     let cache = mixed();
     let run = cache.run(["sweep", "--max-size", "10M", "--min-budget", "0", "--best-effort"]);
     let run = run.code(3).removed(["a", "p"]).kept(["b", "w"]);
-    assert!(run.stdout().contains("budget 10 MiB exceeded by 19 MiB; pinned 20 MiB"), "{run}");
+    assert!(
+        run.stdout().contains(" -> 29 MiB of 10 MiB, 19 MiB over\nkept 1 pinned (20 MiB), "),
+        "{run}"
+    );
     let stderr = without_pids(&run.stderr());
     assert!(stderr.contains("kept: 1 pinned (6200000000000000 by cat[PID])"), "{run}");
 }
@@ -106,14 +111,17 @@ fn orphans_say_what_they_were() {
     assert!(said.starts_with(removed), "{said}");
     assert!(said.contains("\nkept    6100000000000000"), "{said}");
     assert!(said.contains("  not abandoned\n"), "{said}");
-    assert!(said.contains("\nfreed 7 MiB (1 entry), left 1.53 GiB (3 entries); pinned"), "{said}");
+    assert!(
+        said.contains("\nremoved 1 entry (7 MiB): 1.54 GiB -> 1.53 GiB\nkept 1 pinned"),
+        "{said}"
+    );
 }
 
 #[test]
 fn the_summary_describes_what_is_left() {
     let cache = mixed();
     let run = cache.run(["invalidate", "--all", "--force"]).code(3);
-    let left = "left 9 MiB (1 entry); being encoded 9 MiB (1 entry)\n";
+    let left = ": 1.54 GiB -> 9 MiB\nkept 1 being encoded (9 MiB)\n";
     assert!(run.stdout().ends_with(left), "{run}");
 }
 
@@ -127,8 +135,8 @@ fn an_entry_left_because_it_is_in_use_says_by_whom() {
         "\
 kept    6200000000000000       20 MiB  used 1d 2h ago     pinned by cat[PID]
 absent  6e6f000000000000  no such entry
-freed 0 B (0 entries), left 1.54 GiB (4 entries); pinned 20 MiB (1 entry); \
-         being encoded 9 MiB (1 entry)
+removed nothing: 1.54 GiB
+kept 1 pinned (20 MiB), 1 being encoded (9 MiB)
 "
     );
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use rustix::io::Errno;
 
 use super::{Event, EventKind, SweepEvent};
-use crate::cache::identity;
+use crate::cache::{Cause, identity};
 use crate::error::{Error, Operation, Reason};
 use crate::layout::{EVENTS_LOG, OLD_EVENTS_LOG};
 use crate::root::Root;
@@ -63,6 +63,8 @@ pub struct Summary {
     pub removals: [Removals; 3],
     /// Time of the newest removal, in seconds since the epoch.
     pub last_removal: Option<i64>,
+    /// Time of the newest removal of a damaged entry, in seconds since the epoch.
+    pub last_damaged_removal: Option<i64>,
     /// The last sweep in the log.
     pub last_sweep: Option<SweepEvent>,
 }
@@ -175,6 +177,10 @@ impl Tally {
                 let removals = &mut summary.removals[place.unwrap_or(0)];
                 removals.add(&event);
                 summary.last_removal = summary.last_removal.max(Some(event.time));
+                if event.cause == Some(Cause::Damaged) {
+                    summary.last_damaged_removal =
+                        summary.last_damaged_removal.max(Some(event.time));
+                }
             }
         }
     }

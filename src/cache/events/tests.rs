@@ -51,6 +51,22 @@ fn the_rate_rounds_half_up_and_is_unknown_without_lines() {
 }
 
 #[test]
+fn only_a_removal_that_was_logged_as_damaged_counts_as_damage() {
+    let key = "0123456789abcdef";
+    let others = format!(
+        "1 evict {key} 5 6 over-budget\n2 invalidate {key} 5 6 invalidated\n3 invalidate {key} 5\n"
+    );
+    assert_eq!(summary(&others).last_damaged_removal, None);
+    let damaged = format!("8 invalidate {key} 5 6 damaged\n7 invalidate {key} 5 6 damaged\n");
+    let summary = summary(&(damaged + &others));
+    assert_eq!(
+        summary.last_damaged_removal,
+        Some(8),
+        "the newest, whatever the order of the lines"
+    );
+}
+
+#[test]
 fn lines_that_do_not_parse_are_skipped_and_counted() {
     let key = "0123456789abcdef";
     let bad = [

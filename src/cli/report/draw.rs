@@ -49,11 +49,6 @@ impl<const N: usize> Table<N> {
         self.rows.push(row);
     }
 
-    /// Adds an empty line.
-    pub fn gap(&mut self) {
-        self.rows.push(std::array::from_fn(|_| Cell::default()));
-    }
-
     /// Fills the last column. `about` has one item per row; `cell` gets it with the columns that the others
     /// leave of `width`.
     pub fn fill_last<T>(&mut self, width: usize, about: &[T], cell: impl Fn(&T, usize) -> Cell) {
@@ -191,9 +186,8 @@ mod tests {
         let mut table =
             Table::new([("name", Align::Left), ("size", Align::Right), ("note", Align::Left)]);
         table.row(["a".into(), "5 B".into(), "x".into()]);
-        table.gap();
         table.row(["longer".into(), "1.5 GiB".into(), "".into()]);
-        table.row(["".into(), "".into(), Cell::painted(Colour::Bad, "alone")]);
+        table.row(["".into(), "".into(), Cell::painted(Colour::Use, "alone")]);
         let pipe = Terminal::default();
         let lines: Vec<String> = table.lines(pipe).collect();
         assert_eq!(
@@ -201,13 +195,12 @@ mod tests {
             [
                 "name       size  note",
                 "a           5 B  x",
-                "",
                 "longer  1.5 GiB",
                 "                 alone"
             ]
         );
         let colourful: Vec<String> = table.lines(Terminal { colour: true, ..pipe }).collect();
-        assert_eq!(colourful[4], "                 \x1b[31malone\x1b[0m");
+        assert_eq!(colourful[3], "                 \x1b[33malone\x1b[0m");
         assert_eq!(colourful[1], lines[1]);
         table.fill_last(80, &["a"], |about, room| format!("{about}:{room}").into());
         assert_eq!(table.lines(pipe).nth(1).unwrap(), "a           5 B  a:63");

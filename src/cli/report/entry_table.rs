@@ -33,7 +33,7 @@ pub fn describe_use(entry: &Entry, now: SystemTime, width: Option<usize>) -> Str
 
 fn use_cell(entry: &Entry, now: SystemTime, room: usize, terminal: Terminal) -> Cell {
     let width = terminal.is_watched.then_some(room);
-    Cell::painted(Colour::Caution, describe_use(entry, now, width))
+    Cell::painted(Colour::Use, describe_use(entry, now, width))
 }
 
 /// The lines of the list.

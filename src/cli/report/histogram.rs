@@ -83,6 +83,17 @@ fn count(
         .collect()
 }
 
+/// What lies between the first and the last bucket with an entry.
+fn without_empty_ends(buckets: &[Bucket]) -> &[Bucket] {
+    let is_full = |bucket: &Bucket| bucket.totals.entries > 0;
+    let first = buckets.iter().position(is_full).unwrap_or(0);
+    let end = buckets.iter().rposition(is_full).map_or(0, |last| last + 1);
+    &buckets[first.min(end)..end]
+}
+
+/// In columns: longer bars are harder to compare with the numbers, not easier.
+const WIDEST: usize = 100;
+
 fn draw(
     out: &mut dyn Write,
     (title, heading): (&str, &str),
@@ -96,6 +107,7 @@ fn draw(
         ("size", Align::Right),
         (heading, Align::Left),
     ]);
+    let buckets = without_empty_ends(buckets);
     for Bucket { label, totals, .. } in buckets {
         let colour = if totals.entries == 0 { Colour::Dim } else { Colour::Plain };
         table.row([
@@ -106,7 +118,7 @@ fn draw(
         ]);
     }
     let most = buckets.iter().map(|bucket| measure(bucket.totals)).max().unwrap_or(0);
-    table.fill_last(terminal.width, buckets, |bucket, room| {
+    table.fill_last(terminal.width.min(WIDEST), buckets, |bucket, room| {
         bar(measure(bucket.totals), most, room, terminal.utf8).into()
     });
     table.lines(terminal).try_for_each(|line| writeln!(out, "{line}"))

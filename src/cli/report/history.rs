@@ -202,7 +202,7 @@ fn curve(what_if: &[WhatIf], is_budget: bool, terminal: Terminal) -> Table<5> {
         ("hits of the same plays", Align::Left),
     ]);
     let now = what_if.get(PRESENT).map_or(0, |present| present.requests.hits);
-    let colour = |place| if place == PRESENT { Colour::Good } else { Colour::Plain };
+    let colour = |place| if place == PRESENT { Colour::Bold } else { Colour::Plain };
     for (place, WhatIf { max_size, requests: rate }) in what_if.iter().enumerate() {
         let label = match place {
             PRESENT if is_budget => "budget >",

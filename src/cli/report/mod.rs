@@ -6,12 +6,14 @@
 
 pub mod about;
 mod account;
+pub mod check;
 mod draw;
 mod entry_table;
 pub mod histogram;
 mod history;
 pub mod json;
 pub mod live;
+pub mod next;
 mod notice;
 pub mod outcome;
 pub mod progress;
@@ -104,7 +106,9 @@ pub fn report_warning(warning: &impl fmt::Display) {
 /// Prints one line, whatever names the message quotes.
 fn report_line(kind: &str, what: &impl fmt::Display) {
     let what = what.to_string();
-    let _ = writeln!(io::stderr(), "{kind}: {}", Escaped::new(&what));
+    // In one write: standard error has no buffer, and what others write must not come in between.
+    let line = format!("{kind}: {}\n", Escaped::new(&what));
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Prints the requested help or version.
@@ -191,6 +195,12 @@ pub fn busy(holders: &[Holder], waited: Duration) -> String {
 fn name_all(holders: &[Holder]) -> Option<String> {
     let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
     (!names.is_empty()).then(|| names.join(" and "))
+}
+
+/// Of how many entries a scan has looked at the files: `measured 3 entries, remembered 297`.
+pub fn measured(entries: u64, remembered: u64) -> String {
+    let measured = entries.saturating_sub(remembered);
+    format!("measured {}, remembered {remembered}", count_entries(measured))
 }
 
 /// `1 entry`, `2 entries`.

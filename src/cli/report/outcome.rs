@@ -5,13 +5,15 @@ use std::path::Path;
 
 use hls_cache::Key;
 use hls_cache::maintain::{Decision, Kind, Outcome};
-use hls_cache::plan::{Cause, Fate, Limit};
+use hls_cache::plan::{Cause, Fate, Limit, Protection};
 use hls_cache::units::{age, human_size};
 use serde::Serialize;
 
-use super::draw::name_some;
-use super::terminal::Colour;
-use super::{ErrorLine, Report, Screen, account, count_entries, human_span, json, notice, title};
+use super::draw::{name_some, wrap};
+use super::terminal::{Colour, Terminal};
+use super::{
+    ErrorLine, Report, Screen, account, count_entries, human_span, json, measured, notice, title,
+};
 use crate::cli::library::Librarian;
 
 /// What a run did, and the names of what it did it to.
@@ -58,8 +60,14 @@ impl Report for Removal<'_> {
         json::Removing::new(self, verbose)
     }
 
-    fn human(&self, out: &mut dyn Write, _: &Screen<'_>) -> io::Result<()> {
-        writeln!(out, "{}", summary(&self.outcome))
+    fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
+        let Terminal { is_watched, width, .. } = screen.terminal;
+        for line in summary(&self.outcome, screen.verbose) {
+            // A terminal would break a long line anywhere; a pipe gets it whole.
+            let lines = if is_watched { wrap(&line, width) } else { vec![line] };
+            lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        }
+        Ok(())
     }
 }
 
@@ -93,9 +101,12 @@ fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Stri
     let (removed, kept, verb_width) =
         if outcome.dry_run { ("would remove", "would keep", 12) } else { ("removed", "kept", 7) };
     let (verb, colour) = match &decision.fate {
-        Fate::Removed(_) => (removed, Colour::Good),
-        Fate::Kept(_) | Fate::Untouched(_) => (kept, Colour::Caution),
-        Fate::Failed(_) => ("failed", Colour::Bad),
+        Fate::Removed(_) => (removed, Colour::Removal),
+        Fate::Kept(protection) | Fate::Untouched(Some(protection)) if protection.is_use() => {
+            (kept, Colour::Use)
+        }
+        Fate::Kept(_) | Fate::Untouched(_) => (kept, Colour::Plain),
+        Fate::Failed(_) => ("failed", Colour::Bold),
         Fate::Absent => ("absent", Colour::Dim),
     };
     let mut line = screen.terminal.paint(colour, &format!("{verb:verb_width$}"));
@@ -112,41 +123,70 @@ fn sentence(outcome: &Outcome, decision: &Decision, screen: &Screen<'_>) -> Stri
     line + "  " + &account::of_decision(outcome, decision)
 }
 
-/// The last line: what was removed and what is left, the budget, and the entries in use.
-fn summary(outcome: &Outcome) -> String {
-    let (freed, left, deleted) = if outcome.dry_run {
-        ("would free", "would leave", "would delete")
-    } else {
-        ("freed", "left", "deleted")
+/// The end of the report, at most three lines: what went; what stays, by reason; what else.
+fn summary(outcome: &Outcome, verbose: bool) -> Vec<String> {
+    [Some(gone(outcome)), kept(outcome), besides(outcome, verbose)].into_iter().flatten().collect()
+}
+
+/// `removed 3 entries (225.39 KiB): 501.06 KiB -> 275.66 KiB of 300 KiB`.
+fn gone(outcome: &Outcome) -> String {
+    let removed = if outcome.dry_run { "would remove" } else { "removed" };
+    let what = match outcome.removed {
+        0 => "nothing".into(),
+        count => format!("{} ({})", count_entries(count), human_size(outcome.freed_bytes)),
     };
-    let amount = |entries, bytes| format!("{} ({})", human_size(bytes), count_entries(entries));
-    let after = outcome.after;
-    let mut line = format!(
-        "{freed} {}, {left} {}",
-        amount(outcome.removed, outcome.freed_bytes),
-        amount(after.entries, after.bytes)
-    );
+    let (before, after) = (human_size(outcome.before.bytes), human_size(outcome.after.bytes));
+    let mut line = match outcome.removed {
+        0 => format!("{removed} {what}: {after}"),
+        _ => format!("{removed} {what}: {before} -> {after}"),
+    };
     if let Some(budget) = outcome.limits.and_then(|limits| limits.get(Limit::MaxSize)) {
-        line += &format!(", budget {}", human_size(budget));
-        if after.bytes > budget {
-            line += &format!(" exceeded by {}", human_size(after.bytes - budget));
+        line += &format!(" of {}", human_size(budget));
+        if outcome.after.bytes > budget {
+            line += &format!(", {} over", human_size(outcome.after.bytes - budget));
         }
     }
-    for (what, totals) in [
-        ("pinned", outcome.pinned),
-        ("open", outcome.open),
-        ("being encoded", outcome.writing),
-        ("read lately", outcome.read),
-    ] {
-        if totals.entries > 0 {
-            line += &format!("; {what} {}", amount(totals.entries, totals.bytes));
-        }
-    }
-    if outcome.failed > 0 {
-        line += &format!("; failed: {}", count_entries(outcome.failed));
-    }
-    if outcome.reaped > 0 {
-        line += &format!("; {deleted} the trash of {}", count_entries(outcome.reaped));
+    if outcome.dry_run {
+        line += "; nothing was changed";
     }
     line
+}
+
+/// `kept 1 pinned (91.89 KiB), 2 used recently`: all entries in use, and what else stood in the way.
+fn kept(outcome: &Outcome) -> Option<String> {
+    let in_use = [
+        (Protection::Pinned, outcome.pinned),
+        (Protection::Open, outcome.open),
+        (Protection::Writing, outcome.writing),
+        (Protection::Read, outcome.read),
+    ];
+    let in_use =
+        in_use.into_iter().filter(|(_, totals)| totals.entries > 0).map(|(why, totals)| {
+            let why = account::of_protection(why);
+            format!("{} {why} ({})", totals.entries, human_size(totals.bytes))
+        });
+    let others =
+        [Protection::KeepSource, Protection::Recent, Protection::Changed, Protection::Mounted];
+    let others = others.into_iter().filter_map(|why| {
+        let is_kept = |decision: &&Decision| decision.fate == Fate::Kept(why);
+        let count = outcome.decisions.iter().filter(is_kept).count();
+        (count > 0).then(|| format!("{count} {}", account::of_protection(why)))
+    });
+    let kept: Vec<String> = in_use.chain(others).collect();
+    (!kept.is_empty()).then(|| format!("kept {}", kept.join(", ")))
+}
+
+fn besides(outcome: &Outcome, verbose: bool) -> Option<String> {
+    let mut said = Vec::new();
+    if outcome.reaped > 0 {
+        let deleted = if outcome.dry_run { "would delete" } else { "deleted" };
+        said.push(format!("{deleted} the trash of {}", count_entries(outcome.reaped)));
+    }
+    if outcome.failed > 0 {
+        said.push(format!("could not remove {}", count_entries(outcome.failed)));
+    }
+    if verbose {
+        said.push(measured(outcome.before.entries, outcome.remembered));
+    }
+    (!said.is_empty()).then(|| format!("also {}", said.join(", ")))
 }

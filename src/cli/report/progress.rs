@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use clap::ColorChoice;
 use hls_cache::locks::Holder;
 use hls_cache::progress::{Progress, Task};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -20,7 +21,7 @@ pub struct Bar {
 
 impl Bar {
     pub fn new(quiet: bool) -> Self {
-        let terminal = Terminal::of(&io::stderr());
+        let terminal = Terminal::of(&io::stderr(), ColorChoice::Never);
         let template = "{msg:9} {wide_bar} {human_pos} of {human_len} entries, {eta} left";
         // The template is a constant: it parses, or the default is as good.
         let style =

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
-use hls_cache::cache::events::{EventKind, SweepEvent};
+use hls_cache::cache::events::{EventKind, Summary, SweepEvent};
 use hls_cache::history::Evictions;
 use hls_cache::plan::Totals;
 use hls_cache::stats::Stats;
@@ -62,6 +62,16 @@ pub fn write(
         "Names in the root that are not part of the cache.",
         Some(stats.foreign.len()),
     )?;
+    metrics.gauge(
+        "disk_bytes",
+        "Size of the file system that the cache is on.",
+        stats.space.map(|space| space.total),
+    )?;
+    metrics.gauge(
+        "disk_free_bytes",
+        "Bytes of that file system that a user who is not root can still write.",
+        stats.space.map(|space| space.available),
+    )?;
     let budget = "Budget, from --max-size, HLS_CACHE_MAX_SIZE or the last sweep in the event log.";
     metrics.gauge("limit_bytes", budget, limit)?;
     let ago = |time: Option<SystemTime>| time.map(|time| age(now, time).as_secs());
@@ -75,8 +85,27 @@ pub fn write(
         "Time since the last use of the most recently used entry.",
         ago(stats.newest_used()),
     )?;
+    write_event_log(&mut metrics, &stats.events)?;
+    metrics.gauge(
+        "scan_errors",
+        "Errors of this scan; no other metric includes what could not be read.",
+        Some(stats.errors.len()),
+    )?;
+    metrics.gauge(
+        "unreadable_entries",
+        "Entries that could not be read.",
+        Some(stats.unreadable),
+    )?;
+    metrics.gauge(
+        "mounted_entries",
+        "Entries skipped because something is mounted on or under them.",
+        Some(stats.mounted),
+    )?;
+    write_evictions(&mut metrics, stats.events.last_sweep, evictions)
+}
 
-    let events = &stats.events;
+/// The totals of the event log.
+fn write_event_log(metrics: &mut Metrics<'_>, events: &Summary) -> io::Result<()> {
     let (hits, misses) = (events.all.map(|all| all.hits), events.all.map(|all| all.misses));
     metrics.counter("hits_total", "Hits in the event log.", hits)?;
     metrics.counter("misses_total", "Misses in the event log.", misses)?;
@@ -101,27 +130,16 @@ pub fn write(
         "Time of the last removal in the event log.",
         events.last_removal,
     )?;
+    metrics.gauge(
+        "last_damaged_removal_timestamp_seconds",
+        "Time of the last removal of a damaged entry in the event log.",
+        events.last_damaged_removal,
+    )?;
     metrics.counter(
         "events_skipped_total",
         "Unparsable lines in the event log.",
         Some(events.skipped),
-    )?;
-    metrics.gauge(
-        "scan_errors",
-        "Errors of this scan; no other metric includes what could not be read.",
-        Some(stats.errors.len()),
-    )?;
-    metrics.gauge(
-        "unreadable_entries",
-        "Entries that could not be read.",
-        Some(stats.unreadable),
-    )?;
-    metrics.gauge(
-        "mounted_entries",
-        "Entries skipped because something is mounted on or under them.",
-        Some(stats.mounted),
-    )?;
-    write_evictions(&mut metrics, stats.events.last_sweep, evictions)
+    )
 }
 
 /// What evictions cost, and the last run of them.

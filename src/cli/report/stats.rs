@@ -2,7 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -18,11 +20,15 @@ use hls_cache::units::{age, human_size, instant};
 use serde::Serialize;
 
 use super::about::Standings;
+use super::check::Check;
 use super::draw::{Align, Cell, Table, gauge, list_some};
 use super::entry_table;
 use super::histogram::Histogram;
-use super::terminal::Colour;
-use super::{ErrorLine, Report, Screen, count_entries, history, human_span, json, notice};
+use super::next::Next;
+use super::terminal::{Colour, Terminal};
+use super::{
+    ErrorLine, Report, Screen, count_entries, history, human_span, json, measured, notice,
+};
 use crate::cli::args::Sort;
 use crate::cli::library::Librarian;
 
@@ -44,6 +50,10 @@ pub struct StatsReport<'a> {
     pub only_unnamed: bool,
     /// All about the entries that the user named, instead of the whole cache.
     pub standings: Option<Standings>,
+    /// What would help.
+    pub next: Next,
+    /// Whether the limits are met, if that is all that is asked for.
+    pub check: Option<Check>,
     /// What the user should know besides.
     pub warnings: Vec<String>,
 }
@@ -80,11 +90,12 @@ impl Report for StatsReport<'_> {
     }
 
     fn has_finding(&self) -> bool {
-        false
+        self.check.as_ref().is_some_and(|check| !check.is_met())
     }
 
     fn finding(&self) -> Option<String> {
-        None
+        let check = self.check.as_ref().filter(|check| !check.is_met());
+        check.map(|check| check.line().to_owned())
     }
 
     fn json(&self, _: bool) -> impl Serialize {
@@ -94,6 +105,9 @@ impl Report for StatsReport<'_> {
     /// The summary comes last, so that it is on the screen after a long list.
     fn human(&self, out: &mut dyn Write, screen: &Screen<'_>) -> io::Result<()> {
         let terminal = screen.terminal;
+        if let Some(check) = &self.check {
+            return writeln!(out, "{}", check.line());
+        }
         if let Some(standings) = &self.standings {
             return standings.human(out, terminal, self.librarian, self.now);
         }
@@ -114,26 +128,38 @@ impl Report for StatsReport<'_> {
         }
         let root = Escaped::new(screen.root).to_string();
         writeln!(out, "{}", terminal.paint(Colour::Bold, &root))?;
-        if is_empty {
-            writeln!(
-                out,
-                "No entries. An entry is a directory whose name is 16 characters of 0-9 and a-f,\n\
-                 as 'hls-cache key' prints it."
-            )?;
-        }
+        writeln!(out)?;
+        print_facts(out, terminal, self.room(screen))?;
         writeln!(out)?;
         let table = self.summary_table(screen);
         table.lines(terminal).try_for_each(|line| writeln!(out, "{line}"))?;
         writeln!(out)?;
-        for (name, fact) in self.facts(screen) {
-            writeln!(out, "{}{fact}", terminal.paint(Colour::Dim, &format!("{name:<11}")))?;
-        }
-        Ok(())
+        print_facts(out, terminal, self.facts(screen))?;
+        writeln!(out)?;
+        self.next.human(out, terminal)
     }
 }
 
 impl StatsReport<'_> {
-    /// Entries by state and by use, and names that are not entries.
+    /// The disk and the budget: whether anything must go.
+    fn room(&self, screen: &Screen<'_>) -> Vec<(&'static str, String)> {
+        let mut facts = Vec::new();
+        if let Some(Space { total, available, .. }) = self.stats.space {
+            /// In percent. Above this a file system becomes slow, and is soon full.
+            const FULL: u64 = 95;
+            let used = total.saturating_sub(available);
+            let share = share(screen, used, total, percent(used, total) > FULL);
+            facts.push(("disk", format!("{share}, {} free", human_size(available))));
+        }
+        facts.push(("budget", self.budget(screen)));
+        if self.is_stuck() {
+            let said = "entries in use alone exceed it: sweep would evict nothing";
+            facts.push(("", screen.terminal.paint(Colour::Bold, said)));
+        }
+        facts
+    }
+
+    /// The entries by what can happen to them, and what else there is.
     fn summary_table(&self, screen: &Screen<'_>) -> Table<4> {
         let stats = &self.stats;
         let mut table = Table::new([
@@ -142,54 +168,37 @@ impl StatsReport<'_> {
             ("size", Align::Right),
             ("", Align::Left),
         ]);
+        let room = screen.terminal.width.saturating_sub(NOTE_COLUMN);
+        table.row(tally("evictable", Colour::Plain, stats.evictable, self.perhaps_watched()));
+        if stats.abandoned.entries > 0 {
+            let died = "left by encodes that died";
+            table.row(tally("  abandoned", Colour::Plain, stats.abandoned, died));
+        }
+        let in_use = stats.in_use();
+        table.row(tally("in use", Colour::Use, in_use, self.users(room)));
+        let lately = "written to within 10m";
+        table.row(tally("being encoded", Colour::Use, stats.writing, lately));
+        if stats.unknown.entries > 0 {
+            table.row(tally("unknown", Colour::Bold, stats.unknown, "see the errors"));
+        }
+        if stats.unreadable > 0 {
+            table.row(count("unreadable", Colour::Bold, stats.unreadable, "see the errors"));
+        }
+        if stats.mounted > 0 {
+            table.row(count("mounted", Colour::Bold, stats.mounted, "see the warnings"));
+        }
         let files = if stats.files == 1 { "file" } else { "files" };
         let on_disk = human_size(stats.totals.allocated_bytes);
         let on_disk = format!("{} {files}, {on_disk} on disk", stats.files);
         table.row(tally("all", Colour::Bold, stats.totals, on_disk));
-        table.row(tally("sealed", Colour::Plain, stats.sealed, ""));
-        table.row(tally("partial", Colour::Plain, stats.partial, ""));
-        table.gap();
-        let watched = self.perhaps_watched();
-        table.row(tally("evictable", Colour::Good, stats.evictable, watched));
-        let width = screen.terminal.is_watched.then_some(screen.terminal.width);
-        let width = width.map(|width| width.saturating_sub(NOTE_COLUMN));
-        let by = self.users(width, |entry| match &entry.pin {
-            PinState::Held(holders) => holders,
-            PinState::Free | PinState::Unknown => &[],
-        });
-        table.row(tally("pinned", Colour::Caution, stats.pinned, by));
-        if stats.open.entries > 0 {
-            let by = self.users(width, |entry| &entry.open_in);
-            table.row(tally("open", Colour::Caution, stats.open, by));
-        }
-        let lately = "partial, written to within 10m";
-        table.row(tally("being encoded", Colour::Caution, stats.writing, lately));
-        if stats.read.entries > 0 {
-            let within = "within 10m, as by a viewer or a backup";
-            table.row(tally("read lately", Colour::Caution, stats.read, within));
-        }
-        if stats.unknown.entries > 0 {
-            table.row(tally("unknown", Colour::Bad, stats.unknown, "see the errors"));
-        }
-        table.gap();
-        table.row(tally(
-            "trash",
-            Colour::Caution,
-            stats.trash,
-            "already removed; the next sweep frees the space",
-        ));
-        table.row(count(
-            "foreign",
-            Colour::Plain,
-            stats.foreign.len() as u64,
-            "not part of the cache; never touched",
-        ));
-        if stats.unreadable > 0 {
-            table.row(count("unreadable", Colour::Bad, stats.unreadable, "see the errors"));
-        }
-        if stats.mounted > 0 {
-            table.row(count("mounted", Colour::Bad, stats.mounted, "see the warnings"));
-        }
+        let frees = "removed already; the next sweep deletes it";
+        table.row(tally("trash", Colour::Plain, stats.trash, frees));
+        let foreign = stats
+            .foreign
+            .iter()
+            .map(|name| Escaped::new(OsStr::from_bytes(name.to_bytes())).to_string());
+        let names = list_some(foreign.collect::<Vec<_>>().iter(), Some(room));
+        table.row(count("not the cache's", Colour::Plain, stats.foreign.len() as u64, names));
         table
     }
 
@@ -205,31 +214,36 @@ impl StatsReport<'_> {
         }
     }
 
-    /// The processes that use entries; `of` gives those of one entry.
-    fn users<'e>(&'e self, width: Option<usize>, of: impl Fn(&'e Entry) -> &'e [Holder]) -> String {
-        let users: BTreeSet<&Holder> = self.stats.entries.iter().flat_map(of).collect();
-        if users.is_empty() {
-            return String::new();
+    /// Who uses entries, and how.
+    fn users(&self, room: usize) -> String {
+        let Stats { pinned, open, read, .. } = &self.stats;
+        let entries = &self.stats.entries;
+        let holders = entries.iter().flat_map(|entry| match &entry.pin {
+            PinState::Held(holders) => &**holders,
+            PinState::Free | PinState::Unknown => &[],
+        });
+        let openers = entries.iter().flat_map(|entry| &entry.open_in);
+        let mut ways = Vec::new();
+        for (way, totals, by) in [
+            ("pinned", pinned, holders.collect::<BTreeSet<&Holder>>()),
+            ("open", open, openers.collect()),
+        ] {
+            if totals.entries > 0 {
+                let room = room.saturating_sub(way.len() + " by ".len());
+                let by =
+                    (!by.is_empty()).then(|| format!(" by {}", list_some(by.iter(), Some(room))));
+                ways.push(format!("{way}{}", by.unwrap_or_default()));
+            }
         }
-        let by = "by ";
-        by.to_owned() + &list_some(users.iter(), width.map(|width| width.saturating_sub(by.len())))
+        if read.entries > 0 {
+            ways.push(format!("{} read within 10m, as by a viewer or a backup", read.entries));
+        }
+        ways.join(", ")
     }
 
     fn facts(&self, screen: &Screen<'_>) -> Vec<(&'static str, String)> {
         let (stats, now) = (&self.stats, self.now);
-        let mut facts = vec![("budget", self.budget(screen))];
-        if self.is_stuck() {
-            let said = "entries in use alone exceed it: sweep would evict nothing";
-            facts.push(("", screen.terminal.paint(Colour::Bad, said)));
-        }
-        facts.push(("last sweep", self.last_sweep(screen)));
-        if let Some(Space { total, available, .. }) = stats.space {
-            /// In percent. Above this a file system becomes slow, and is soon full.
-            const FULL: u64 = 95;
-            let used = total.saturating_sub(available);
-            let share = share(screen, used, total, percent(used, total) > FULL);
-            facts.push(("disk", format!("{share}, {} free", human_size(available))));
-        }
+        let mut facts = Vec::new();
         if let (Some(oldest), Some(newest)) = (stats.oldest_used(), stats.newest_used()) {
             let ago = |then| human_span(age(now, then));
             facts.push((
@@ -237,6 +251,8 @@ impl StatsReport<'_> {
                 format!("newest {} ago, oldest {} ago", ago(newest), ago(oldest)),
             ));
         }
+        facts.push(("hit rate", self.hit_rates()));
+        facts.push(("last sweep", self.last_sweep(screen)));
         if self.librarian.has_library() {
             let entries = &self.stats.entries;
             let named = entries.iter().filter(|entry| self.is_named(entry)).count();
@@ -245,12 +261,14 @@ impl StatsReport<'_> {
                 format!("{named} of {} have one", count_entries(entries.len() as u64)),
             ));
         }
-        facts.push(("hit rate", self.hit_rates()));
         facts.extend(self.blind_spots().map(|said| ("unseen", said)));
         match stats.events.skipped {
             0 => {}
             1 => facts.push(("event log", "1 unparsable line skipped".into())),
             lines => facts.push(("event log", format!("{lines} unparsable lines skipped"))),
+        }
+        if screen.verbose {
+            facts.push(("sizes", measured(stats.totals.entries, stats.remembered)));
         }
         facts
     }
@@ -294,7 +312,7 @@ impl StatsReport<'_> {
         if let (Some(freed), Some(removed)) = (sweep.freed, sweep.removed) {
             said += &format!(", freed {} ({})", human_size(freed), count_entries(removed));
         }
-        let bad = |text| format!(", {}", screen.terminal.paint(Colour::Bad, text));
+        let bad = |text| format!(", {}", screen.terminal.paint(Colour::Bold, text));
         match sweep.exit {
             Some(0) => said + ", met its limits",
             Some(3) => said + &bad("did not meet its limits"),
@@ -305,10 +323,7 @@ impl StatsReport<'_> {
 
     /// Whether `sweep` would give up rather than empty the cache for nothing.
     fn is_stuck(&self) -> bool {
-        let Stats { pinned, open, writing, read, .. } = &self.stats;
-        let stuck = [pinned, open, writing, read]
-            .into_iter()
-            .fold(0_u64, |sum, totals| sum.saturating_add(totals.bytes));
+        let stuck = self.stats.in_use().bytes.saturating_add(self.stats.writing.bytes);
         self.limit.is_some_and(|limit| self.stats.totals.bytes > limit && is_hopeless(stuck, limit))
     }
 
@@ -327,16 +342,26 @@ impl StatsReport<'_> {
     }
 }
 
+fn print_facts(
+    out: &mut dyn Write,
+    terminal: Terminal,
+    facts: Vec<(&str, String)>,
+) -> io::Result<()> {
+    facts.into_iter().try_for_each(|(name, fact)| {
+        writeln!(out, "{}{fact}", terminal.paint(Colour::Dim, &format!("{name:<11}")))
+    })
+}
+
 /// A bar with its percentage.
 fn share(screen: &Screen<'_>, used: u64, whole: u64, is_bad: bool) -> String {
-    let colour = if is_bad { Colour::Bad } else { Colour::Plain };
+    let colour = if is_bad { Colour::Bold } else { Colour::Plain };
     let bar = gauge(used, whole, GAUGE, screen.terminal.utf8);
     let (bar, percent) = (screen.terminal.paint(colour, &bar), percent(used, whole));
     format!("{bar}  {percent:>3}% of {}", human_size(whole))
 }
 
 /// The column where the notes of the widest summary begin; a list of holders gets the rest of the line.
-const NOTE_COLUMN: usize = 40;
+const NOTE_COLUMN: usize = 42;
 
 /// Columns of a bar in the summary: with its numbers it fits 80.
 const GAUGE: usize = 24;

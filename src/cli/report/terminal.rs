@@ -5,6 +5,8 @@ use std::io::IsTerminal;
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 
+use clap::ColorChoice;
+
 /// For a pipe, a file, or a terminal of unknown width.
 const USUAL_WIDTH: usize = 80;
 
@@ -29,11 +31,18 @@ impl Default for Terminal {
 }
 
 impl Terminal {
-    /// Examines the stream and the environment.
-    pub fn of(stream: &(impl IsTerminal + AsFd)) -> Self {
+    /// Examines the stream and the environment. `colours` is what the user wants, whatever these say.
+    pub fn of(stream: &(impl IsTerminal + AsFd), colours: ColorChoice) -> Self {
         let columns = || Some(rustix::termios::tcgetwinsize(stream).ok()?.ws_col.into());
         let is_watched = stream.is_terminal();
-        Self::new(is_watched, columns().filter(|_| is_watched), |name| std::env::var_os(name))
+        let columns = columns().filter(|_| is_watched);
+        let found = Self::new(is_watched, columns, |name| std::env::var_os(name));
+        let colour = match colours {
+            ColorChoice::Auto => found.colour,
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+        };
+        Self { colour, ..found }
     }
 
     fn new(
@@ -77,16 +86,14 @@ impl Terminal {
 pub enum Colour {
     #[default]
     Plain,
-    /// A heading.
+    /// A heading, or what is wrong.
     Bold,
     /// Secondary.
     Dim,
-    /// Evictable, or removed.
-    Good,
-    /// Kept.
-    Caution,
-    /// Wrong.
-    Bad,
+    /// Gone, or going.
+    Removal,
+    /// In use, or being encoded: it stays.
+    Use,
 }
 
 impl Colour {
@@ -96,9 +103,8 @@ impl Colour {
             Self::Plain => None,
             Self::Bold => Some("1"),
             Self::Dim => Some("2"),
-            Self::Good => Some("32"),
-            Self::Caution => Some("33"),
-            Self::Bad => Some("31"),
+            Self::Removal => Some("31"),
+            Self::Use => Some("33"),
         }
     }
 }
