@@ -12,6 +12,7 @@ mod foreign;
 mod gc_orphans;
 mod history;
 mod invalidate;
+mod jq;
 mod key;
 mod locks;
 mod memory;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::common::json_schema::{SCHEMA, faults, is_valid};
@@ -289,4 +289,60 @@ fn documented(schema: &Value) -> BTreeSet<String> {
         _ => {}
     }
     names
+}
+
+/// The definitions that a schema refers to with `allOf`.
+fn bases(definition: &Value) -> Vec<&str> {
+    let all = definition["allOf"].as_array().into_iter().flatten();
+    all.map(|base| base["$ref"].as_str().unwrap().strip_prefix("#/$defs/").unwrap()).collect()
+}
+
+/// Whether objects of this definition have the field.
+fn has(definitions: &Map<String, Value>, name: &str, field: &str) -> bool {
+    let definition = &definitions[name];
+    definition["properties"].get(field).is_some()
+        || bases(definition).iter().any(|base| has(definitions, base, field))
+}
+
+/// hls-cache-json(5) has a section for every object, with its fields; those of a base only in the section of the base.
+#[test]
+fn every_field_of_the_schema_is_on_the_manual_page_exactly_once() {
+    let definitions = SCHEMA["$defs"].as_object().unwrap();
+    let mut expected = Vec::new();
+    for (name, definition) in definitions {
+        let fields = definition["properties"].as_object().into_iter().flat_map(Map::keys);
+        let mut own: Vec<&String> = fields
+            .filter(|field| !bases(definition).iter().any(|base| has(definitions, base, field)))
+            .collect();
+        // Deeper, only fields are narrowed that the definition has.
+        let mut inside = BTreeSet::new();
+        for (_, inner) in definition.as_object().unwrap().iter().filter(|(k, _)| *k != "properties")
+        {
+            inside.extend(documented(inner));
+        }
+        for property in definition["properties"].as_object().into_iter().flat_map(Map::values) {
+            inside.extend(documented(property));
+        }
+        inside.retain(|field| !has(definitions, name, field));
+        assert_eq!(inside, BTreeSet::new(), "{name}: fields without a section");
+        match definition["title"].as_str() {
+            Some(title) => expected.extend(own.drain(..).map(|field| format!("{title}: {field}"))),
+            None => assert_eq!(own, [""; 0], "{name} has fields, and no title"),
+        }
+    }
+
+    let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/man/hls-cache-json.5"));
+    let (mut section, mut described) = ("", Vec::new());
+    for line in page.lines() {
+        section = line.strip_prefix(".SS ").unwrap_or(section);
+        if let Some((field, _)) =
+            line.strip_prefix(".BR ").and_then(|line| line.split_once(" \" ("))
+        {
+            described.push(format!("{section}: {}", field.replace("\\-", "-")));
+        }
+    }
+    expected.sort_unstable();
+    described.sort_unstable();
+    assert_eq!(described, expected);
+    assert!(described.len() > 100, "{described:?}");
 }

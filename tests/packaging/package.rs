@@ -129,3 +129,11 @@ fn the_package_has_the_whole_licence() {
         assert!(copyright.contains(line), "{line}");
     }
 }
+
+#[test]
+fn the_manual_names_the_json_schema_where_the_package_installs_it() {
+    let asset = "[\"packaging/hls-cache.schema.json\", \"usr/share/hls-cache/\", \"644\"]";
+    assert!(read("Cargo.toml").contains(asset), "{asset}");
+    let page = read("man/hls-cache-json.5").replace("\\-", "-");
+    assert!(page.contains(".I /usr/share/hls-cache/hls-cache.schema.json\n"));
+}

@@ -9,6 +9,7 @@
 mod common;
 
 mod alerts;
+mod completions;
 mod dashboard;
 mod escaping;
 mod help;

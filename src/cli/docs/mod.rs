@@ -1,8 +1,12 @@
 //! Checks that the man pages and completions in the repository match the command line. Each page is the
-//! definitions of `cli` followed by the hand-written sections of `man/prose`.
+//! definitions of `cli` followed by the hand-written sections of `man/prose`; hls-cache-json(5) is its prose
+//! with the fields of the JSON Schema in the middle.
 //!
 //! Renew them with `HLS_CACHE_RENEW_DOCS=1 cargo test docs`.
 #![allow(clippy::print_stderr, reason = "a skipped test prints a line")]
+
+mod completions;
+mod json_page;
 
 use std::fs;
 use std::io::{self, Write};
@@ -85,15 +89,20 @@ fn tidy(page: &str) -> String {
     tidy
 }
 
-fn completions() -> Vec<(PathBuf, Shell)> {
-    [("hls-cache.bash", Shell::Bash), ("_hls-cache", Shell::Zsh), ("hls-cache.fish", Shell::Fish)]
-        .map(|(name, shell)| (repository().join("completions").join(name), shell))
-        .into()
+/// The page of the JSON with its file name.
+fn json_page() -> (PathBuf, String) {
+    const FIELDS: &str = ".\\\" The fields of hls-cache.schema.json\n";
+    let read = |path: &str| fs::read_to_string(repository().join(path)).expect(path);
+    let prose = read("man/prose/hls-cache-json.roff");
+    assert_eq!(prose.matches(FIELDS).count(), 1, "{FIELDS}");
+    let fields = json_page::fields(&read("packaging/hls-cache.schema.json"));
+    let page = format!(".TH hls-cache-json 5 {DATE} hls-cache \"File Formats\"\n{prose}");
+    (repository().join("man/hls-cache-json.5"), page.replace(FIELDS, &fields))
 }
 
 #[test]
 fn the_man_pages_are_current_and_clean() {
-    for (path, page) in pages() {
+    for (path, page) in pages().into_iter().chain([json_page()]) {
         check_or_renew(&path, &page);
     }
     if has("mandoc") {
@@ -107,13 +116,9 @@ fn the_man_pages_are_current_and_clean() {
 
 #[test]
 fn the_completions_are_current_and_load() {
-    for (path, shell) in completions() {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "hls-cache", &mut script);
-        let script = String::from_utf8(script).expect("UTF-8");
-        // clap_complete 4.6 writes the hyphen of a program's name in two ways, so that in bash no
-        // option of a subcommand would ever be found.
-        check_or_renew(&path, &script.replace("hls__subcmd__cache", "hls__cache"));
+    for (name, shell, script) in completions::scripts() {
+        let path = repository().join("completions").join(name);
+        check_or_renew(&path, &script);
         loads(shell, &path);
     }
 }
