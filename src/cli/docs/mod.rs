@@ -13,11 +13,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::cli::args::Cli;
+use crate::cli::args::{self, Help};
 
 /// The date of the last review of the pages.
 const DATE: &str = "2026-11-24";
@@ -43,7 +42,7 @@ fn check_or_renew(path: &Path, expected: &str) {
 /// The page of each command with its file name.
 fn pages() -> Vec<(PathBuf, String)> {
     // The subcommand `help` needs no page.
-    let mut command = Cli::command().disable_help_subcommand(true);
+    let mut command = args::command(Help::Full).disable_help_subcommand(true);
     command.build();
     let mut commands = vec![command.clone()];
     commands.extend(command.get_subcommands().cloned());
@@ -59,20 +58,28 @@ fn page(command: clap::Command) -> (PathBuf, String) {
         .date(DATE)
         .source("hls-cache")
         .manual("User Commands");
-    let name = man.get_filename();
-    let mut page = Vec::new();
+    let name = PathBuf::from(man.get_filename());
+    let (mut top, mut options) = (Vec::new(), Vec::new());
     // What `--help` ends with is said at more length by the prose, and the version is no news.
-    man.render_title(&mut page)
-        .and_then(|()| man.render_name_section(&mut page))
-        .and_then(|()| man.render_synopsis_section(&mut page))
-        .and_then(|()| man.render_description_section(&mut page))
-        .and_then(|()| man.render_options_section(&mut page))
-        .and_then(|()| if is_overview { man.render_subcommands_section(&mut page) } else { Ok(()) })
+    man.render_title(&mut top)
+        .and_then(|()| man.render_name_section(&mut top))
+        .and_then(|()| man.render_synopsis_section(&mut top))
+        .and_then(|()| man.render_options_section(&mut options))
+        .and_then(
+            |()| {
+                if is_overview { man.render_subcommands_section(&mut options) } else { Ok(()) }
+            },
+        )
         .expect("rendering into memory");
-    let page = String::from_utf8(page).expect("UTF-8");
     let prose = repository().join("man/prose").join(&name).with_extension("roff");
     let prose = fs::read_to_string(&prose).unwrap_or_else(|e| panic!("{}: {e}", prose.display()));
-    (repository().join("man").join(name), tidy(&page) + &prose)
+    // The prose begins with the description, which stands before the options.
+    let end = prose.match_indices("\n.SH ").next().expect("a second section").0 + 1;
+    let (description, rest) = prose.split_at(end);
+    assert!(description.starts_with(".SH DESCRIPTION\n"), "{}", name.display());
+    let generated = [top, description.as_bytes().to_vec(), options].concat();
+    let page = tidy(std::str::from_utf8(&generated).expect("UTF-8")) + rest;
+    (repository().join("man").join(name), page)
 }
 
 /// Keeps one header (the generator emits one per section), and removes empty lines and doubled breaks.
