@@ -39,7 +39,7 @@ impl Turn<'_> {
     }
 
     pub fn take_write_to_repair(&mut self) -> Step {
-        if self.others().any(|other| other.is_writer) || !(self.disk().has_write || self.has_room()) {
+        if self.others().any(|other| other.is_writer) || !(self.disk().has_write || self.has_room) {
             return self.end(call::DISCARD_DAMAGED, "cannot lock .write");
         }
         self.disk().has_write = true;
@@ -71,7 +71,7 @@ impl Turn<'_> {
         if self.others().any(|other| other.is_writer) {
             return self.end(call::WRITER, "refused");
         }
-        if !(self.disk().has_write || self.has_room()) {
+        if !(self.disk().has_write || self.has_room) {
             return self.end(call::WRITER, "no room");
         }
         self.disk().has_write = true;
@@ -95,31 +95,35 @@ impl Turn<'_> {
         if self.disk().name.is_some() {
             return self.goes(At::OpenDirectory, call::MAKE_DIRECTORY, "EEXIST");
         }
-        if !self.has_room() {
+        if !self.has_room {
             return self.end(call::MAKE_DIRECTORY, "no room");
         }
         self.disk().make_directory();
         self.goes(At::OpenDirectory, call::MAKE_DIRECTORY, "made")
     }
 
-    /// A partial entry is resumed at its last segment, which may be half a one.
+    /// A partial entry is resumed at the segment before its first gap, which may be half a one.
     pub fn open_directory(&mut self) -> Step {
+        let resumes_behind_last = self.omits(Omission::ResumesBehindLast);
         let name = self.disk().name;
         let (Some(ino), Some(entry)) = (name, self.disk().named_mut()) else {
             return self.end(call::MAKE_DIRECTORY, "ENOENT");
         };
         entry.has_video = true;
-        let last = entry.segments.iter().rposition(|&segment| segment != Segment::Absent);
+        let is_absent = |segment: &Segment| *segment == Segment::Absent;
+        let gap = entry.segments.iter().position(is_absent).unwrap_or(SEGMENTS);
+        let last = entry.segments.iter().rposition(|segment| !is_absent(segment));
+        let resumed = if resumes_behind_last { last } else { gap.checked_sub(1) };
         let party = self.party();
         party.entry = Some(ino);
         party.uses = Use::Writes(ino);
-        party.segment = last.unwrap_or(0);
+        party.segment = resumed.unwrap_or(0);
         self.goes(At::OpenSegment, call::MAKE_DIRECTORY, "opened")
     }
 
     /// By path, as ffmpeg does.
     pub fn open_segment(&mut self) -> Step {
-        let (segment, has_room) = (self.party().segment, self.has_room());
+        let (segment, has_room) = (self.party().segment, self.has_room);
         match self.disk().named_mut() {
             Some(entry) if has_room => {
                 entry.segments[segment] = Segment::Half;
@@ -133,7 +137,8 @@ impl Turn<'_> {
 
     pub fn close_segment(&mut self) -> Step {
         let segment = self.party().segment;
-        let open = self.disk().named_mut().map(|entry| &mut entry.segments[segment]);
+        let written = self.party().entry.and_then(|ino| self.disk().entries[ino].as_mut());
+        let open = written.map(|entry| &mut entry.segments[segment]);
         // Absent: it was unlinked, and what was written is lost.
         if let Some(open @ Segment::Half) = open {
             *open = Segment::Whole;
@@ -163,7 +168,7 @@ impl Turn<'_> {
 
     /// Through the descriptor that is open since mkdir.
     pub fn seal(&mut self) -> Step {
-        let (ino, has_room) = (self.party().entry, self.has_room());
+        let (ino, has_room) = (self.party().entry, self.has_room);
         match ino.and_then(|ino| self.disk().entries[ino].as_mut()) {
             Some(entry) if has_room => {
                 entry.complete = true;

@@ -28,7 +28,7 @@ impl Turn<'_> {
         if self.disk().pin.is_some() {
             return self.locks(At::OpenLockfile, call::CREATE, "EEXIST");
         }
-        if !self.has_room() {
+        if !self.has_room {
             return self.finds_no_room(call::CREATE, "no room");
         }
         self.disk().create_pin();

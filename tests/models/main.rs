@@ -3,6 +3,7 @@
 mod call;
 mod daemons;
 mod disk;
+mod filling;
 mod locking;
 mod model;
 mod no_room;

@@ -29,8 +29,8 @@ pub enum Action {
     Step(usize),
     /// A process is killed, and the kernel releases its locks.
     Kill(usize),
-    /// For this process's user, the disk fills or gets room again.
-    Fill(usize),
+    /// A process takes its next step, which needs room, and finds none for its user.
+    StepWithoutRoom(usize),
 }
 
 /// A violation, by the fewest steps.
@@ -60,7 +60,6 @@ impl Protocol {
                     starts.push(State {
                         disk: Disk::new(rename, entry, has_lockfiles),
                         parties: [Party::GONE; PARTIES],
-                        has_room: [true; PARTIES],
                         broken: Broken::default(),
                     });
                 }
@@ -70,7 +69,8 @@ impl Protocol {
         Self { cast: all, starts, fills: false, omission: None, promises: Vec::new(), taken }
     }
 
-    /// The disk fills and empties at any time, for each user by itself. A run may have trash of its own.
+    /// Every file that is created may find no room, whatever the others find: the disk fills and empties at any
+    /// time, and users have quotas. A run may have trash of its own.
     pub fn on_a_disk_that_fills(mut self) -> Self {
         self.fills = true;
         self
@@ -94,7 +94,7 @@ impl Protocol {
     }
 
     pub fn turn<'a>(&self, state: &'a mut State, me: usize, role: Role) -> Turn<'a> {
-        Turn { state, me, role, omission: self.omission }
+        Turn { state, me, role, has_room: true, omission: self.omission }
     }
 
     fn is_remover(&self, n: usize) -> bool {
@@ -108,9 +108,9 @@ impl Protocol {
                 state.parties[n] = Party::GONE;
                 None
             }
-            Action::Fill(n) => {
-                state.has_room[n] = !state.has_room[n];
-                None
+            Action::StepWithoutRoom(n) => {
+                let turn = self.turn(state, n, self.cast[n]);
+                Some(Turn { has_room: false, ..turn }.step())
             }
         }
     }
@@ -122,11 +122,10 @@ impl Protocol {
         let line = |(mut state, action): (State, Option<Action>)| {
             let action = action?;
             let step = self.take(&mut state, action);
-            Some(match (action, step) {
-                (Action::Step(n), Some(step)) => format!("{}: {step}", self.name(n)),
-                (Action::Fill(n), _) if state.has_room[n] => format!("room for {}", self.name(n)),
-                (Action::Fill(n), _) => format!("no room for {}", self.name(n)),
-                (Action::Kill(n) | Action::Step(n), _) => format!("{}: killed", self.name(n)),
+            let (Action::Step(n) | Action::StepWithoutRoom(n) | Action::Kill(n)) = action;
+            Some(match step {
+                Some(step) => format!("{}: {step}", self.name(n)),
+                None => format!("{}: killed", self.name(n)),
             })
         };
         Trace { promise, lines: path.into_iter().filter_map(line).collect() }
@@ -170,8 +169,8 @@ impl Model for Protocol {
         for n in alive {
             actions.push(Action::Step(n));
             actions.push(Action::Kill(n));
-            if self.fills {
-                actions.push(Action::Fill(n));
+            if self.fills && state.parties[n].needs_room(&state.disk) {
+                actions.push(Action::StepWithoutRoom(n));
             }
         }
     }

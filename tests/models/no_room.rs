@@ -8,10 +8,9 @@ use crate::turn::{Step, Turn};
 impl Turn<'_> {
     /// First what this run has in the trash already, which nearly always makes room.
     pub fn empty_own_trash(&mut self) -> Step {
-        self.state.has_room[self.me] = true;
         let party = self.party();
         (party.has_own_trash, party.purpose) = (false, Purpose::RemovalAgain);
-        self.goes(At::OpenLockfile, call::EMPTY_TRASH, "makes room")
+        self.goes(At::OpenLockfile, call::EMPTY_TRASH, "deletes its trash")
     }
 
     /// Whoever pins from now on sees a miss.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::disk::Ino;
+use crate::disk::{Disk, Ino};
 
 /// What a process was started to do. Each does it once; a cast may hold one twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -218,6 +218,17 @@ impl Party {
 
     pub fn is_gone(&self) -> bool {
         self.at == At::Gone
+    }
+
+    /// Whether the next step creates a file or a directory.
+    pub fn needs_room(&self, disk: &Disk) -> bool {
+        match self.at {
+            At::CreateLockfile => disk.pin.is_none(),
+            At::TakeWrite | At::TakeWriteToRepair => !disk.has_write,
+            At::MakeDirectory => disk.name.is_none(),
+            At::OpenSegment | At::Seal => true,
+            _ => false,
+        }
     }
 
     pub fn is_using(&self, ino: Ino) -> bool {

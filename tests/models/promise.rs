@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::model::Protocol;
 use crate::party::{Party, Role};
-use crate::turn::{PARTIES, State};
+use crate::turn::{PARTIES, State, Turn};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Promise {
@@ -40,7 +40,8 @@ impl Promise {
             Self::ChangedIsKept => !state.broken.took_changed,
             Self::HealthyIsKept => !state.broken.took_healthy,
             Self::SweepReachesLimit => {
-                !state.parties.iter().all(Party::is_gone) || reaches_limit(model, *state)
+                !state.parties.iter().all(Party::is_gone)
+                    || [true, false].iter().all(|&room| reaches_limit(model, *state, room))
             }
             Self::PinnedIsNotDeleted => !state.broken.deleted_pinned,
             Self::OwnTrashGoesFirst => !state.broken.unsealed_needlessly,
@@ -49,10 +50,11 @@ impl Promise {
 }
 
 /// Runs a sweep to its end, with nobody else there.
-fn reaches_limit(model: &Protocol, mut state: State) -> bool {
+fn reaches_limit(model: &Protocol, mut state: State, has_room: bool) -> bool {
     state.parties[0] = Party::new(Role::Sweep, false, false);
     while !state.parties[0].is_gone() {
-        model.turn(&mut state, 0, Role::Sweep).step();
+        let turn = model.turn(&mut state, 0, Role::Sweep);
+        Turn { has_room, ..turn }.step();
     }
     state.disk.name.is_none() && state.disk.trash().next().is_none()
 }

@@ -14,8 +14,6 @@ pub const PARTIES: usize = 3;
 pub struct State {
     pub disk: Disk,
     pub parties: [Party; PARTIES],
-    /// Whether the disk, or the quota of this process's user, has room for another file.
-    pub has_room: [bool; PARTIES],
     pub broken: Broken,
 }
 
@@ -64,6 +62,8 @@ pub struct Turn<'a> {
     pub state: &'a mut State,
     pub me: usize,
     pub role: Role,
+    /// Whether the disk, and the quota of this process's user, has room for what the step creates.
+    pub has_room: bool,
     pub omission: Option<Omission>,
 }
 
@@ -125,10 +125,6 @@ impl Turn<'_> {
     pub fn others(&self) -> impl Iterator<Item = &Party> {
         let me = self.me;
         self.state.parties.iter().enumerate().filter_map(move |(n, party)| (n != me).then_some(party))
-    }
-
-    pub fn has_room(&self) -> bool {
-        self.state.has_room[self.me]
     }
 
     pub fn omits(&self, omission: Omission) -> bool {
