@@ -102,7 +102,8 @@ impl Turn<'_> {
         self.goes(At::OpenDirectory, call::MAKE_DIRECTORY, "made")
     }
 
-    /// A partial entry is resumed at the segment before its first gap, which may be half a one.
+    /// A partial entry is resumed at the segment before its first gap, which may be half a one. What is behind
+    /// the gap goes first: a deletion in place that was killed leaves gaps.
     pub fn open_directory(&mut self) -> Step {
         let resumes_behind_last = self.omits(Omission::ResumesBehindLast);
         let name = self.disk().name;
@@ -110,14 +111,20 @@ impl Turn<'_> {
             return self.end(call::MAKE_DIRECTORY, "ENOENT");
         };
         entry.has_video = true;
-        let is_absent = |segment: &Segment| *segment == Segment::Absent;
-        let gap = entry.segments.iter().position(is_absent).unwrap_or(SEGMENTS);
-        let last = entry.segments.iter().rposition(|segment| !is_absent(segment));
-        let resumed = if resumes_behind_last { last } else { gap.checked_sub(1) };
+        let is_there = |segment: &Segment| *segment != Segment::Absent;
+        let last = entry.segments.iter().rposition(is_there);
+        let gap = entry.segments.iter().position(|segment| !is_there(segment));
+        let gap = gap.unwrap_or(SEGMENTS);
+        let first = if resumes_behind_last {
+            last
+        } else {
+            entry.segments[gap..].fill(Segment::Absent);
+            gap.checked_sub(1)
+        };
         let party = self.party();
         party.entry = Some(ino);
         party.uses = Use::Writes(ino);
-        party.segment = resumed.unwrap_or(0);
+        party.segment = first.unwrap_or(0);
         self.goes(At::OpenSegment, call::MAKE_DIRECTORY, "opened")
     }
 

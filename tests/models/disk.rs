@@ -35,8 +35,6 @@ pub struct Entry {
     pub written: u8,
     /// `video/` exists.
     pub has_video: bool,
-    /// It left its name, without a lock, while another process had pinned it.
-    pub left_pinned: bool,
 }
 
 impl Entry {
@@ -47,7 +45,6 @@ impl Entry {
         used: 0,
         written: 0,
         has_video: false,
-        left_pinned: false,
     };
     pub const PARTIAL: Self =
         Self { segments: [Segment::Whole, Segment::Absent], has_video: true, ..Self::NEW };

@@ -85,7 +85,7 @@ impl Turn<'_> {
             self.disk().pin = None;
         }
         let party = self.party();
-        (party.pin, party.lock, party.is_pinning) = (None, None, false);
+        (party.pin, party.lock, party.is_pinning, party.lost) = (None, None, false, None);
     }
 
     fn is_held(&mut self, within: Call, outcome: &'static str) -> Step {

@@ -3,7 +3,7 @@
 mod call;
 mod daemons;
 mod disk;
-mod filling;
+mod filling_disk;
 mod locking;
 mod model;
 mod no_room;

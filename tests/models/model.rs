@@ -8,8 +8,8 @@ use stateright::{Checker, Model, Property};
 use crate::call::Call;
 use crate::disk::{Disk, Entry, Rename};
 use crate::omission::Omission;
-use crate::party::{Party, Role};
-use crate::promise::Promise;
+use crate::party::{At, Party, Role, Warrant};
+use crate::promise::{self, Promise};
 use crate::turn::{Broken, PARTIES, State, Step, Turn};
 
 /// Who is there, what is on the disk at first, which rule is left out, and what must hold.
@@ -18,6 +18,7 @@ pub struct Protocol {
     cast: [Role; PARTIES],
     starts: Vec<State>,
     fills: bool,
+    encodes_take_long: bool,
     omission: Option<Omission>,
     promises: Vec<Promise>,
     taken: Arc<Mutex<BTreeSet<Call>>>,
@@ -35,17 +36,17 @@ pub enum Action {
 
 /// A violation, by the fewest steps.
 #[derive(Debug)]
-pub struct Trace {
-    pub promise: Promise,
-    pub lines: Vec<String>,
+struct Trace {
+    promise: Promise,
+    lines: Vec<String>,
 }
 
 /// Every state that can be reached was examined, unless there is a trace.
 #[derive(Debug)]
-pub struct Examined {
-    pub states: usize,
-    pub trace: Option<Trace>,
-    pub taken: BTreeSet<Call>,
+struct Examined {
+    states: usize,
+    trace: Option<Trace>,
+    taken: BTreeSet<Call>,
 }
 
 impl Protocol {
@@ -66,7 +67,7 @@ impl Protocol {
             }
         }
         let taken = Arc::default();
-        Self { cast: all, starts, fills: false, omission: None, promises: Vec::new(), taken }
+        Self { cast: all, starts, fills: false, encodes_take_long: false, omission: None, promises: Vec::new(), taken }
     }
 
     /// Every file that is created may find no room, whatever the others find: the disk fills and empties at any
@@ -76,14 +77,57 @@ impl Protocol {
         self
     }
 
+    /// Assumes that no daemon seals an entry between two steps of a remover that does without a lock: an
+    /// encode takes minutes, and those take microseconds.
+    pub fn where_encodes_take_long(mut self) -> Self {
+        self.encodes_take_long = true;
+        self
+    }
+
     /// Leaves a rule out.
-    pub fn without(mut self, omission: Omission) -> Self {
+    fn without(mut self, omission: Omission) -> Self {
         self.omission = Some(omission);
         self
     }
 
+    /// Asserts that the promises hold in every state, and returns the calls that were made.
+    pub fn assert_holds(self, promises: &[Promise]) -> BTreeSet<Call> {
+        let cast = self.title();
+        let examined = self.examine(promises);
+        println!("{cast}: {} states", examined.states);
+        if let Some(Trace { promise, lines }) = &examined.trace {
+            panic!("{cast}: broken: {promise}\n{}", lines.join("\n"));
+        }
+        examined.taken
+    }
+
+    /// Asserts that the promise can be broken, and returns the shortest trace of it.
+    pub fn assert_breaks(self, promise: Promise) -> Vec<String> {
+        let title = self.title();
+        let Examined { states, trace, .. } = self.examine(&[promise]);
+        let trace = trace.unwrap_or_else(|| panic!("{title}: {promise}, in all {states} states"));
+        println!("{title}, broken: {promise}\n  {}", trace.lines.join("\n  "));
+        trace.lines
+    }
+
+    /// Asserts that leaving `omission` out breaks the promise, which holds with it. Returns the trace.
+    pub fn assert_needs(self, omission: Omission, promise: Promise) -> Vec<String> {
+        let omitted = self.clone().without(omission);
+        self.assert_holds(&[promise]);
+        omitted.assert_breaks(promise)
+    }
+
+    fn title(&self) -> String {
+        let is_there = |role: &&Role| **role != Role::Nobody;
+        let names: Vec<_> = self.cast.iter().filter(is_there).map(Role::to_string).collect();
+        match self.omission {
+            None => names.join(", "),
+            Some(omission) => format!("{} without {omission:?}", names.join(", ")),
+        }
+    }
+
     /// Examines every state; stops at the first in which a promise does not hold.
-    pub fn examine(mut self, promises: &[Promise]) -> Examined {
+    fn examine(mut self, promises: &[Promise]) -> Examined {
         self.promises = promises.to_vec();
         let taken = Arc::clone(&self.taken);
         // One thread, so that the search is breadth-first and a trace the shortest.
@@ -128,7 +172,12 @@ impl Protocol {
                 None => format!("{}: killed", self.name(n)),
             })
         };
-        Trace { promise, lines: path.into_iter().filter_map(line).collect() }
+        let last = *last;
+        let mut lines: Vec<_> = path.into_iter().filter_map(line).collect();
+        if promise == Promise::SweepReachesLimit {
+            lines.extend(promise::last_sweep(self, last));
+        }
+        Trace { promise, lines }
     }
 
     /// With a number if the cast has more of that role.
@@ -166,9 +215,14 @@ impl Model for Protocol {
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         let alive = (0..PARTIES).filter(|&n| !state.parties[n].is_gone());
+        let is_unheld = |party: &Party| party.warrant == Warrant::Unheld;
+        let is_too_fast = self.encodes_take_long && state.parties.iter().any(is_unheld);
         for n in alive {
-            actions.push(Action::Step(n));
             actions.push(Action::Kill(n));
+            if is_too_fast && state.parties[n].at == At::Seal {
+                continue;
+            }
+            actions.push(Action::Step(n));
             if self.fills && state.parties[n].needs_room(&state.disk) {
                 actions.push(Action::StepWithoutRoom(n));
             }

@@ -76,8 +76,8 @@ impl Turn<'_> {
             self.disk().entries[other] = None;
         }
         self.disk().name = Some(ino);
-        if let Some(entry) = &mut self.disk().entries[ino] {
-            entry.left_pinned = false;
+        for party in &mut self.state.parties {
+            party.lost = None;
         }
         self.end(call::RENAME_BACK, "has its name again")
     }

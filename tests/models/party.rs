@@ -168,6 +168,8 @@ pub struct Party {
     pub uses: Use,
     /// Whether a forced removal took what it uses.
     pub is_robbed: bool,
+    /// What left its name, without a lock, while this process had pinned it.
+    pub lost: Option<Ino>,
     /// The directory that a writer has open, or that a reader found.
     pub entry: Option<Ino>,
     pub segment: usize,
@@ -191,6 +193,7 @@ impl Party {
         is_writer: false,
         uses: Use::Nothing,
         is_robbed: false,
+        lost: None,
         entry: None,
         segment: 0,
         warrant: Warrant::None,
@@ -229,6 +232,13 @@ impl Party {
             At::OpenSegment | At::Seal => true,
             _ => false,
         }
+    }
+
+    /// Whether it misses `ino`, which left its name while pinned, when that is deleted for good. Who has pinned the key and then finds another
+    /// entry of that name misses nothing.
+    pub fn misses(&self, ino: Ino, name: Option<Ino>) -> bool {
+        let is_using = self.is_using(ino) && !self.is_robbed;
+        self.lost == Some(ino) && (is_using || name.is_none())
     }
 
     pub fn is_using(&self, ino: Ino) -> bool {

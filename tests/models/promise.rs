@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::model::Protocol;
 use crate::party::{Party, Role};
-use crate::turn::{PARTIES, State, Turn};
+use crate::turn::{PARTIES, State, Step, Turn};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Promise {
@@ -41,7 +41,7 @@ impl Promise {
             Self::HealthyIsKept => !state.broken.took_healthy,
             Self::SweepReachesLimit => {
                 !state.parties.iter().all(Party::is_gone)
-                    || [true, false].iter().all(|&room| reaches_limit(model, *state, room))
+                    || [true, false].iter().all(|&room| sweep_alone(model, *state, room).is_none())
             }
             Self::PinnedIsNotDeleted => !state.broken.deleted_pinned,
             Self::OwnTrashGoesFirst => !state.broken.unsealed_needlessly,
@@ -49,14 +49,23 @@ impl Promise {
     }
 }
 
-/// Runs a sweep to its end, with nobody else there.
-fn reaches_limit(model: &Protocol, mut state: State, has_room: bool) -> bool {
+/// The steps of a sweep with nobody else there, with room or without, that does not reach its limit.
+pub fn last_sweep(model: &Protocol, state: State) -> Vec<String> {
+    let failed = [true, false].iter().find_map(|&room| sweep_alone(model, state, room));
+    let steps = failed.unwrap_or_default();
+    steps.iter().map(|step| format!("the last sweep: {step}")).collect()
+}
+
+/// `None` if it reaches its limit.
+fn sweep_alone(model: &Protocol, mut state: State, has_room: bool) -> Option<Vec<Step>> {
     state.parties[0] = Party::new(Role::Sweep, false, false);
+    let mut steps = Vec::new();
     while !state.parties[0].is_gone() {
         let turn = model.turn(&mut state, 0, Role::Sweep);
-        Turn { has_room, ..turn }.step();
+        steps.push(Turn { has_room, ..turn }.step());
     }
-    state.disk.name.is_none() && state.disk.trash().next().is_none()
+    let has_reached = state.disk.name.is_none() && state.disk.trash().next().is_none();
+    (!has_reached).then_some(steps)
 }
 
 impl fmt::Display for Promise {

@@ -156,7 +156,7 @@ impl Turn<'_> {
     /// rename may: it ends the claims of those who use the entry.
     pub fn takes(&mut self, ino: Ino, is_rename: bool) {
         let (role, me) = (self.role, *self.party());
-        let is_forced_rename = me.warrant == Warrant::Forced && is_rename;
+        let is_forced_rename = role == Role::Force && is_rename;
         let is_pinned = self.others().any(|other| other.is_pinning);
         let is_used = self.others().any(|other| other.is_using(ino) && !other.is_robbed);
         let state = &mut *self.state;
@@ -167,11 +167,12 @@ impl Turn<'_> {
         } else {
             state.broken.took_pinned |= is_pinned;
         }
-        if me.warrant == Warrant::Unheld {
-            match state.disk.entries[ino].as_mut() {
-                Some(entry) if is_rename => entry.left_pinned = is_pinned,
-                _ => state.broken.deleted_pinned |= is_used,
+        if me.warrant == Warrant::Unheld && is_rename && !is_forced_rename {
+            for other in state.parties.iter_mut().filter(|other| other.is_pinning) {
+                other.lost = Some(ino);
             }
+        } else if me.warrant == Warrant::Unheld && !is_rename {
+            state.broken.deleted_pinned |= is_used;
         }
         let is_damaged = state.disk.entries[ino].is_some_and(|entry| entry.damaged);
         state.broken.took_healthy |= role == Role::Verify && !is_damaged;
@@ -180,14 +181,10 @@ impl Turn<'_> {
 
     /// Deletes what this process has in the trash.
     pub fn delete_trash(&mut self, ino: Ino) {
-        let is_used = self.others().any(|other| other.is_using(ino) && !other.is_robbed);
-        let is_pinned = self.others().any(|other| other.is_pinning);
-        let state = &mut *self.state;
-        if let Some(entry) = state.disk.entries[ino].take() {
-            // Who has pinned the key and has found another entry of that name misses nothing.
-            let is_missed = is_used || (is_pinned && state.disk.name.is_none());
-            state.broken.deleted_pinned |= entry.left_pinned && is_missed;
-        }
+        let name = self.disk().name;
+        let is_missed = self.others().any(|other| other.misses(ino, name));
+        self.state.broken.deleted_pinned |= is_missed;
+        self.disk().entries[ino] = None;
     }
 }
 
@@ -199,7 +196,9 @@ impl Party {
             (Some(planned), Some(found)) if self.has_unsealed && self.warrant == Warrant::Locked => {
                 found.ino != planned.ino || found.complete
             }
-            (planned, found) => planned != found,
+            (planned, Some(found)) => planned != Some(found),
+            // Renamed back under the lock, as it was.
+            (_, None) => false,
         }
     }
 }
