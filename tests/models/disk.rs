@@ -52,12 +52,12 @@ impl Entry {
         Self { segments: [Segment::Whole; SEGMENTS], complete: true, ..Self::PARTIAL };
     pub const DAMAGED: Self = Self { damaged: true, ..Self::SEALED };
 
-    pub fn is_whole(&self) -> bool {
+    pub fn is_whole(self) -> bool {
         self.segments == [Segment::Whole; SEGMENTS]
     }
 
     /// Whether the directory itself is empty, so that another may be renamed over it.
-    pub fn is_empty(&self) -> bool {
+    pub fn is_empty(self) -> bool {
         !self.has_video && !self.complete
     }
 }

@@ -72,15 +72,14 @@ impl Turn<'_> {
         let pin = self.state.parties[self.me].pin;
         self.others().any(|other| {
             other.pin == pin
-                && other.lock.is_some_and(|held| {
-                    held == Mode::Exclusive || mode == Mode::Exclusive
-                })
+                && other.lock.is_some_and(|held| held == Mode::Exclusive || mode == Mode::Exclusive)
         })
     }
 
     /// Closes the lockfile, if it is open.
     pub fn let_go(&mut self) {
-        let deletes = self.omits(Omission::PinIsUnlinked) || self.omits(Omission::PinnedMeansExists);
+        let deletes =
+            self.omits(Omission::PinIsUnlinked) || self.omits(Omission::PinnedMeansExists);
         if deletes && self.party().lock.is_some() {
             self.disk().pin = None;
         }

@@ -67,7 +67,15 @@ impl Protocol {
             }
         }
         let taken = Arc::default();
-        Self { cast: all, starts, fills: false, encodes_take_long: false, omission: None, promises: Vec::new(), taken }
+        Self {
+            cast: all,
+            starts,
+            fills: false,
+            encodes_take_long: false,
+            omission: None,
+            promises: Vec::new(),
+            taken,
+        }
     }
 
     /// Every file that is created may find no room, whatever the others find: the disk fills and empties at any
@@ -175,7 +183,7 @@ impl Protocol {
         let last = *last;
         let mut lines: Vec<_> = path.into_iter().filter_map(line).collect();
         if promise == Promise::SweepReachesLimit {
-            lines.extend(promise::last_sweep(self, last));
+            lines.extend(promise::last_sweep(self, &last));
         }
         Trace { promise, lines }
     }
@@ -232,9 +240,10 @@ impl Model for Protocol {
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut state = *last;
         if let Some(step) = self.take(&mut state, action) {
-            self.taken.lock().expect("no test panicked in it").extend(
-                [Some(step.call), step.within].into_iter().flatten(),
-            );
+            self.taken
+                .lock()
+                .expect("no test panicked in it")
+                .extend([Some(step.call), step.within].into_iter().flatten());
         }
         Some(state)
     }

@@ -1,6 +1,7 @@
 //! Removal where there is no room for the pin: `Remover::take_out_without_room` (rule 9).
 
 use crate::call;
+use crate::disk::Entry;
 use crate::omission::Omission;
 use crate::party::{At, Purpose, Role, Warrant};
 use crate::turn::{Step, Turn};
@@ -67,7 +68,7 @@ impl Turn<'_> {
             return self.goes(At::CheckLeftBehind, call::RENAME_BACK, "ENOENT");
         };
         if let Some(other) = in_the_way {
-            let is_empty = self.disk().named().is_some_and(|entry| entry.is_empty());
+            let is_empty = self.disk().named().is_some_and(Entry::is_empty);
             if !(self.omits(Omission::BackReplaces) && is_empty) {
                 return self.goes(At::CheckLeftBehind, call::RENAME_BACK, "EEXIST");
             }

@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 
 use crate::call::{self, Call};
 use crate::disk::{Entry, Rename};
+use crate::filling_disk::OF_RULE_9;
 use crate::model::Protocol;
 use crate::omission::Omission;
 use crate::party::Role::{
-    self, FailedWriter, Force, Invalidate, Reader, Repairer, Stranger, Sweep, Tidier, Unlocked, Verify,
-    Writer,
+    self, FailedWriter, Force, Invalidate, Reader, Repairer, Stranger, Sweep, Tidier, Unlocked,
+    Verify, Writer,
 };
 use crate::promise::Promise;
+use crate::trace::{assert_ends, assert_goes_through};
 
 const PROMISES: &[Promise] = &[
     Promise::PinnedKeepsItsName,
@@ -51,19 +53,13 @@ fn of_sealed(cast: &[Role], rename: Rename) -> Protocol {
     Protocol::new(cast, &[Some(Entry::SEALED)], &[rename])
 }
 
-#[track_caller]
-fn assert_ends(trace: &[String], end: &[&str]) {
-    assert!(trace.ends_with(&end.iter().map(ToString::to_string).collect::<Vec<_>>()), "{trace:#?}");
-}
-
 #[test]
 fn every_promise_holds_and_every_step_is_taken() {
     let mut taken = BTreeSet::<Call>::new();
     for cast in CASTS {
         taken.extend(Protocol::new(cast, ENTRIES, RENAMES).assert_holds(PROMISES));
     }
-    // Those of rule 9.
-    taken.extend([call::SETTLE, call::PROBE, call::IS_UNSEALED, call::RENAME_BACK]);
+    taken.extend(OF_RULE_9);
     let never: Vec<_> = call::ALL.iter().filter(|call| !taken.contains(call)).collect();
     assert!(never.is_empty(), "{never:?}");
 }
@@ -72,7 +68,7 @@ fn every_promise_holds_and_every_step_is_taken() {
 fn rule_1_a_pin_ends_with_its_holder() {
     let trace = of_sealed(&[Reader], Rename::Works)
         .assert_needs(Omission::PinnedMeansExists, Promise::SweepReachesLimit);
-    assert!(trace.contains(&"reader: killed".to_owned()));
+    assert_goes_through(&trace, &["reader: killed"]);
     assert_ends(&trace, &["the last sweep: locks::lock_for_removal, open_existing: exists"]);
 }
 
@@ -88,7 +84,7 @@ fn rule_2_a_failed_upgrade_loses_no_pin() {
     let damaged = [Some(Entry::DAMAGED)];
     let trace = Protocol::new(&[Repairer, Reader, Sweep], &damaged, &[Rename::Works])
         .assert_needs(Omission::LockIsUpgraded, Promise::PinnedKeepsItsName);
-    assert!(trace.contains(&"repairer: daemon::discard_damaged: the upgrade fails".to_owned()));
+    assert_goes_through(&trace, &["repairer: daemon::discard_damaged: the upgrade fails"]);
     assert_ends(&trace, &["sweep: removal::rename_out: renamed"]);
 }
 
@@ -96,7 +92,7 @@ fn rule_2_a_failed_upgrade_loses_no_pin() {
 fn rule_3_a_hit_before_the_lock_is_seen() {
     let trace = of_sealed(&[Reader, Sweep], Rename::Works)
         .assert_needs(Omission::RemoverLooksOnce, Promise::ChangedIsKept);
-    assert!(trace.contains(&"reader: daemon::touch: sets the mtime".to_owned()));
+    assert_goes_through(&trace, &["reader: daemon::touch: sets the mtime"]);
 }
 
 #[test]
@@ -123,8 +119,8 @@ fn rule_3_a_writer_never_writes_into_what_another_has_sealed() {
 fn rule_4_what_changed_after_the_plan_is_kept() {
     let trace = of_sealed(&[Reader, Sweep], Rename::Works)
         .assert_needs(Omission::NotComparedWithPlan, Promise::ChangedIsKept);
-    assert!(trace.contains(&"reader: daemon::touch: sets the mtime".to_owned()));
-    assert!(trace.contains(&"sweep: maintain::rescan_unchanged: still to be removed".to_owned()));
+    assert_goes_through(&trace, &["reader: daemon::touch: sets the mtime"]);
+    assert_goes_through(&trace, &["sweep: maintain::rescan_unchanged: still to be removed"]);
 }
 
 #[test]
@@ -160,7 +156,7 @@ fn rule_6_a_deletion_in_place_may_die_anywhere() {
 fn rule_6_a_deletion_in_place_keeps_readers_out() {
     let trace = of_sealed(&[Reader, Sweep], Rename::Fails)
         .assert_needs(Omission::InPlaceWithoutLock, Promise::ServedIsThere);
-    assert!(trace.contains(&"reader: daemon::lookup: hit".to_owned()));
+    assert_goes_through(&trace, &["reader: daemon::lookup: hit"]);
 }
 
 /// A killed deletion in place leaves gaps. The contract does not say yet that a daemon has to look for them.
@@ -168,7 +164,7 @@ fn rule_6_a_deletion_in_place_keeps_readers_out() {
 fn rule_6_a_daemon_that_resumes_behind_the_last_segment_seals_a_gap() {
     let trace = of_sealed(&[Writer, Sweep], Rename::Fails)
         .assert_needs(Omission::ResumesBehindLast, Promise::SealedIsWhole);
-    assert!(trace.contains(&"sweep: killed".to_owned()));
+    assert_goes_through(&trace, &["sweep: killed"]);
     assert_ends(&trace, &["writer: daemon::mark_complete: sealed"]);
 }
 
@@ -192,6 +188,6 @@ fn rule_8_no_two_processes_hold_the_lock_on_two_files() {
 fn rule_8_a_lock_on_a_file_without_a_name_is_no_lock() {
     let trace = of_sealed(&[Reader, Tidier, Sweep], Rename::Works)
         .assert_needs(Omission::LinkCountIsIgnored, Promise::PinnedKeepsItsName);
-    assert!(trace.contains(&"tidier: unlinks: the pin file".to_owned()));
+    assert_goes_through(&trace, &["tidier: unlinks: the pin file"]);
     assert_ends(&trace, &["sweep: removal::rename_out: renamed"]);
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::disk::Entry;
 use crate::model::Protocol;
 use crate::party::{Party, Role};
 use crate::turn::{PARTIES, State, Step, Turn};
@@ -34,14 +35,13 @@ impl Promise {
                 state.disk.named().is_none_or(|entry| !entry.complete || entry.is_whole())
             }
             Self::ServedIsThere => (0..PARTIES).filter_map(|n| state.serves(n)).all(|ino| {
-                state.disk.name == Some(ino)
-                    && state.disk.named().is_some_and(|entry| entry.is_whole())
+                state.disk.name == Some(ino) && state.disk.named().is_some_and(Entry::is_whole)
             }),
             Self::ChangedIsKept => !state.broken.took_changed,
             Self::HealthyIsKept => !state.broken.took_healthy,
             Self::SweepReachesLimit => {
                 !state.parties.iter().all(Party::is_gone)
-                    || [true, false].iter().all(|&room| sweep_alone(model, *state, room).is_none())
+                    || [true, false].iter().all(|&room| sweep_alone(model, state, room).is_none())
             }
             Self::PinnedIsNotDeleted => !state.broken.deleted_pinned,
             Self::OwnTrashGoesFirst => !state.broken.unsealed_needlessly,
@@ -50,14 +50,15 @@ impl Promise {
 }
 
 /// The steps of a sweep with nobody else there, with room or without, that does not reach its limit.
-pub fn last_sweep(model: &Protocol, state: State) -> Vec<String> {
+pub fn last_sweep(model: &Protocol, state: &State) -> Vec<String> {
     let failed = [true, false].iter().find_map(|&room| sweep_alone(model, state, room));
     let steps = failed.unwrap_or_default();
     steps.iter().map(|step| format!("the last sweep: {step}")).collect()
 }
 
 /// `None` if it reaches its limit.
-fn sweep_alone(model: &Protocol, mut state: State, has_room: bool) -> Option<Vec<Step>> {
+fn sweep_alone(model: &Protocol, state: &State, has_room: bool) -> Option<Vec<Step>> {
+    let mut state = *state;
     state.parties[0] = Party::new(Role::Sweep, false, false);
     let mut steps = Vec::new();
     while !state.parties[0].is_gone() {
@@ -78,7 +79,9 @@ impl fmt::Display for Promise {
             Self::HealthyIsKept => "what is no longer damaged is kept",
             Self::SweepReachesLimit => "with all processes gone, a sweep reaches its limit",
             Self::PinnedIsNotDeleted => "what was pinned when it left its name is not deleted",
-            Self::OwnTrashGoesFirst => "nothing is unsealed without a lock before own trash is gone",
+            Self::OwnTrashGoesFirst => {
+                "nothing is unsealed without a lock before own trash is gone"
+            }
         })
     }
 }

@@ -124,7 +124,11 @@ impl Turn<'_> {
 
     pub fn others(&self) -> impl Iterator<Item = &Party> {
         let me = self.me;
-        self.state.parties.iter().enumerate().filter_map(move |(n, party)| (n != me).then_some(party))
+        self.state
+            .parties
+            .iter()
+            .enumerate()
+            .filter_map(move |(n, party)| (n != me).then_some(party))
     }
 
     pub fn omits(&self, omission: Omission) -> bool {
@@ -193,7 +197,9 @@ impl Party {
     fn is_changed(&self) -> bool {
         match (self.planned, self.at_claim) {
             // Unsealing is a change of its own, and moves the mtime.
-            (Some(planned), Some(found)) if self.has_unsealed && self.warrant == Warrant::Locked => {
+            (Some(planned), Some(found))
+                if self.has_unsealed && self.warrant == Warrant::Locked =>
+            {
                 found.ino != planned.ino || found.complete
             }
             (planned, Some(found)) => planned != Some(found),
