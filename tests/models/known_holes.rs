@@ -29,6 +29,7 @@ fn an_entry_leaves_its_name_though_it_was_pinned_after_the_second_try() {
 
 /// `delete_in_place` is called without the lock that rule 6 asks for: where the entry cannot be renamed
 /// either, or where the rename leaves it behind. A writer that finds room meanwhile resumes the entry.
+/// `contract::no_room_for_a_pin` has the program do it.
 #[test]
 fn a_deletion_in_place_without_a_lock_leads_to_a_sealed_entry_with_a_gap() {
     let gap = [

@@ -21,6 +21,7 @@ pub struct Protocol {
     encodes_take_long: bool,
     omission: Option<Omission>,
     promises: Vec<Promise>,
+    /// The calls that the processes made, in any order that was examined.
     taken: Arc<Mutex<BTreeSet<Call>>>,
 }
 
@@ -78,7 +79,7 @@ impl Protocol {
         }
     }
 
-    /// Every file that is created may find no room, whatever the others find: the disk fills and empties at any
+    /// Every file that is created may find no room, whatever others find: the disk fills and empties at any
     /// time, and users have quotas. A run may have trash of its own.
     pub fn on_a_disk_that_fills(mut self) -> Self {
         self.fills = true;
@@ -92,13 +93,12 @@ impl Protocol {
         self
     }
 
-    /// Leaves a rule out.
     fn without(mut self, omission: Omission) -> Self {
         self.omission = Some(omission);
         self
     }
 
-    /// Asserts that the promises hold in every state, and returns the calls that were made.
+    /// Asserts that the promises hold in every state, and returns the calls that the processes made.
     pub fn assert_holds(self, promises: &[Promise]) -> BTreeSet<Call> {
         let cast = self.title();
         let examined = self.examine(promises);
@@ -118,7 +118,7 @@ impl Protocol {
         trace.lines
     }
 
-    /// Asserts that leaving `omission` out breaks the promise, which holds with it. Returns the trace.
+    /// Asserts that the promise holds in every state, and that `omission` breaks it. Returns the trace.
     pub fn assert_needs(self, omission: Omission, promise: Promise) -> Vec<String> {
         let omitted = self.clone().without(omission);
         self.assert_holds(&[promise]);
@@ -130,7 +130,7 @@ impl Protocol {
         let names: Vec<_> = self.cast.iter().filter(is_there).map(Role::to_string).collect();
         match self.omission {
             None => names.join(", "),
-            Some(omission) => format!("{} without {omission:?}", names.join(", ")),
+            Some(omission) => format!("{} ({omission:?})", names.join(", ")),
         }
     }
 
