@@ -3,7 +3,9 @@
 //! # What always holds
 //!
 //! Maintainers delete from the cache while daemons use it, and any of these processes may die at any
-//! instruction. These promises make that safe; each names the tests that try to break it.
+//! instruction. These promises make that safe; each names the tests that try to break it. `tests/models`
+//! models the lock protocol and examines every order of the steps of two or three processes on one entry;
+//! its `known_holes` are what a remover without a lock (promise 7) can still break.
 //!
 //! 1. **An entry is pinned while a process holds the lock on its pin file.** The file's existence, content
 //!    and age mean nothing, and the kernel releases the lock when the process dies.
