@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 use std::ops::ControlFlow;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType};
@@ -99,6 +99,71 @@ impl Visitor for Deleter {
     fn failed(&mut self, failure: WalkError) -> ControlFlow<WalkError> {
         self.failure.get_or_insert(failure);
         ControlFlow::Continue(())
+    }
+}
+
+/// Deletes one file somewhere below `top`, if there is any.
+pub(super) fn delete_a_file(top: OwnedFd) -> rustix::io::Result<bool> {
+    let mut first = First(false);
+    match walk::walk(top, &mut Buffer::new(), &mut first) {
+        Ok(()) => Ok(first.0),
+        Err(failure) => Err(failure.error),
+    }
+}
+
+/// Deletes the first file that a walk visits.
+struct First(bool);
+
+impl Visitor for First {
+    fn name(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        _: usize,
+        name: &CStr,
+        kind: FileType,
+    ) -> rustix::io::Result<Visit> {
+        if self.0 {
+            return Ok(Visit::Done);
+        }
+        if kind == FileType::Directory {
+            return Ok(Visit::Descend);
+        }
+        match unlink(dir, name) {
+            Err(Errno::ISDIR) => return Ok(Visit::Descend),
+            unlinked => unlinked?,
+        }
+        self.0 = true;
+        Ok(Visit::Done)
+    }
+}
+
+/// Removes the directory `name` of the root and those in it, but no file: whether there was none.
+pub(super) fn remove_empty(root: &Root, name: &CStr) -> rustix::io::Result<bool> {
+    let Some(top) = fd::find_dir(root.fd(), name)? else { return Ok(true) };
+    let walked = walk::walk(top, &mut Buffer::new(), &mut Empty);
+    match walked.map_err(|failure| failure.error).and_then(|()| rmdir(root.fd(), name)) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::NOTEMPTY) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes directories that are empty.
+struct Empty;
+
+impl Visitor for Empty {
+    fn name(
+        &mut self,
+        _: BorrowedFd<'_>,
+        _: usize,
+        _: &CStr,
+        kind: FileType,
+    ) -> rustix::io::Result<Visit> {
+        Ok(if kind == FileType::Directory { Visit::Descend } else { Visit::Done })
+    }
+
+    fn left(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+        rmdir(parent, name)
     }
 }
 

@@ -1,11 +1,12 @@
-//! Deleting an entry in place where it cannot be renamed: `.complete` first.
+//! Deleting an entry in place where it cannot be renamed: `.complete` first, then the segments from the last one, so
+//! that whatever a death leaves is the beginning of a film, which a daemon may resume.
 
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::delete::{delete_tree, unlink};
+use super::delete::{delete_a_file, delete_tree, remove_empty, unlink};
 use crate::cache::{Entry, State, stat_entry};
 use crate::error::{Error, Operation};
 use crate::key::Key;
@@ -41,6 +42,75 @@ pub(super) fn is_unsealed(root: &Root, entry: &Entry) -> bool {
 pub(super) fn delete_in_place(root: &Root, proof: &Exclusive) -> Result<(), Error> {
     let key = proof.key();
     unseal(root, key)?;
-    let name = CString::new(key.to_hex()).unwrap_or_default();
-    delete_tree(root.fd(), &name, &root.entry_path(key), &mut Buffer::new())
+    let path = root.entry_path(key);
+    let failed = |e: Errno| Error::new(Operation::Delete, path.clone(), e);
+    let name = name(key);
+    if let Some(video) = open_video(root, key).map_err(failed)? {
+        for segment in segments_from_the_last(&video).map_err(failed)? {
+            // What cannot go now is reported below, with its name.
+            let _ = unlink(video.as_fd(), &*segment);
+        }
+    }
+    delete_tree(root.fd(), &name, &path, &mut Buffer::new())
+}
+
+/// What [`delete_last`] found.
+#[derive(PartialEq, Eq)]
+pub(super) enum Last {
+    /// A file, which is gone now.
+    Deleted,
+    /// No file any more: the directories are gone, too.
+    Emptied,
+    /// Another entry, or a file that came meanwhile.
+    Changed,
+}
+
+/// Deletes one file of the partial entry `entry`: its last segment, and when there is none any more, another. Needs no
+/// lock, because the caller tries to get it before each: nobody holds a pin that does not exist.
+pub(super) fn delete_last(root: &Root, entry: &Entry) -> Result<Last, Error> {
+    let path = root.entry_path(entry.key);
+    try_delete_last(root, entry).map_err(|e| Error::new(Operation::Delete, path, e))
+}
+
+fn try_delete_last(root: &Root, entry: &Entry) -> rustix::io::Result<Last> {
+    if !is_unsealed(root, entry) {
+        return Ok(Last::Changed);
+    }
+    if let Some(video) = open_video(root, entry.key)?
+        && let Some(segment) = segments_from_the_last(&video)?.first()
+    {
+        unlink(video.as_fd(), &**segment)?;
+        return Ok(Last::Deleted);
+    }
+    let Some(top) = fd::find_dir(root.fd(), &*entry.key.to_string())? else {
+        return Ok(Last::Changed);
+    };
+    Ok(match delete_a_file(top)? {
+        true => Last::Deleted,
+        false if remove_empty(root, &name(entry.key))? => Last::Emptied,
+        false => Last::Changed,
+    })
+}
+
+fn name(key: Key) -> CString {
+    CString::new(key.to_hex()).unwrap_or_default()
+}
+
+fn open_video(root: &Root, key: Key) -> rustix::io::Result<Option<OwnedFd>> {
+    match fd::find_dir(root.fd(), &*key.to_string())? {
+        Some(top) => fd::find_dir(&top, layout::VIDEO),
+        None => Ok(None),
+    }
+}
+
+/// The names of the segments in the directory, the last one first.
+fn segments_from_the_last(video: &OwnedFd) -> rustix::io::Result<Vec<CString>> {
+    let names = rustix::fs::Dir::read_from(video)?;
+    let mut segments = Vec::new();
+    for name in names {
+        let name = name?.file_name().to_owned();
+        segments.extend(layout::segment_number(name.to_bytes()).map(|number| (number, name)));
+    }
+    segments.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(segments.into_iter().map(|(_, name)| name).collect())
 }

@@ -19,7 +19,7 @@ mod rename;
 
 use std::ffi::{CStr, CString};
 
-use self::in_place::{delete_in_place, is_unsealed, unseal};
+use self::in_place::{Last, delete_in_place, delete_last, is_unsealed, unseal};
 use self::rename::{Renamed, is_left_behind, rename_back, rename_out};
 use crate::cache::Entry;
 use crate::error::{Error, Operation, Reason};
@@ -164,23 +164,45 @@ impl<'a> Remover<'a> {
             }
             return self.take_out_locked(&exclusive, entry);
         }
-        let trash = match rename_out(self.root, key)? {
-            Renamed::To(trash) => trash,
-            Renamed::Absent => return Err(Fate::Absent),
-            Renamed::NoRoom if locks::probe(self.root, key)? => {
-                return Err(Fate::Kept(Protection::Pinned));
+        match rename_out(self.root, key)? {
+            Renamed::To(trash) => {
+                let is_pinned = force.is_none() && locks::probe(self.root, key)?;
+                if is_pinned && rename_back(self.root, &trash, key)? {
+                    return Err(Fate::Kept(Protection::Pinned));
+                }
+                self.trash.push(Trashed { name: trash, bytes: entry.bytes });
+                if !is_left_behind(self.root, entry)? {
+                    return Ok(());
+                }
             }
-            Renamed::NoRoom => return self.delete_in_place(&exclusive, entry),
-        };
-        if force.is_none() && locks::probe(self.root, key)? && rename_back(self.root, &trash, key)?
-        {
-            return Err(Fate::Kept(Protection::Pinned));
+            Renamed::NoRoom => {}
+            Renamed::Absent => return Err(Fate::Absent),
         }
-        self.trash.push(Trashed { name: trash, bytes: entry.bytes });
-        if is_left_behind(self.root, entry)? {
-            delete_in_place(self.root, &exclusive)?;
+        self.delete_until_locked(entry)
+    }
+
+    /// Deletes in place where there is not even room for the pin: one file, which makes some, then the lock is tried
+    /// again, and so on. With the lock it goes on as ever; whoever else gets it keeps what is left, which is the
+    /// beginning of a film without `.complete`.
+    fn delete_until_locked(&mut self, entry: &Entry) -> Result<(), Fate> {
+        loop {
+            match locks::lock_for_removal(self.root, entry.key)? {
+                LockForRemoval::Locked(exclusive) if is_unsealed(self.root, entry) => {
+                    return self.take_out_locked(&exclusive, entry);
+                }
+                LockForRemoval::Locked(_) => return Err(Fate::Kept(Protection::Changed)),
+                LockForRemoval::Pinned => return Err(Fate::Kept(Protection::Pinned)),
+                LockForRemoval::NoRoom(_) => {}
+            }
+            match delete_last(self.root, entry)? {
+                Last::Deleted => {}
+                Last::Changed => return Err(Fate::Kept(Protection::Changed)),
+                Last::Emptied => {
+                    self.freed_bytes = self.freed_bytes.saturating_add(entry.bytes);
+                    return Ok(());
+                }
+            }
         }
-        Ok(())
     }
 
     fn delete_in_place(&mut self, exclusive: &Exclusive, entry: &Entry) -> Result<(), Fate> {

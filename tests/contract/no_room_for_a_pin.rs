@@ -108,7 +108,6 @@ fn a_name_is_not_given_back_over_a_new_entry() {
 /// Found by `tests/models`, where `known_holes` has the trace. Here the deletion is held at its first segment;
 /// without that it takes as long as deleting the entry takes.
 #[test]
-#[ignore = "fails: the run deletes the sealed entry under its reader, and says that it is removed"]
 fn a_deletion_in_place_without_a_lock_stops_for_whoever_pins_the_entry() {
     let cache = TestCache::new().sealed("a", 10.kib(), 5.days());
     let (entry, pin) = (key("a"), pin_name("a"));
