@@ -130,6 +130,23 @@ fn where_renaming_finds_no_room_the_marker_goes_first() {
     }
 }
 
+/// So what a death leaves is the beginning of a film, behind which a daemon may go on.
+#[test]
+fn where_renaming_finds_no_room_segments_go_from_the_last_one() {
+    let cache = (3..20)
+        .fold(pair(), |cache, n| cache.in_entry("a", &format!("video/seg-{n}.m4s"), b"segment"));
+    let no_rename = ["renameat:error=EXDEV"];
+    let command = cache.command(["invalidate", &key("a")]);
+    let Some(run) = command.pause_among("unlinkat", &["seg-5.m4s", &key("a")], &no_rename) else {
+        return;
+    };
+    let segment = |n: u32| cache.entry_path("a").join(format!("video/seg-{n}.m4s"));
+    let left: Vec<u32> = (0..20).filter(|&n| segment(n).exists()).collect();
+    assert!(left == [0, 1, 2, 3, 4] || left == [0, 1, 2, 3, 4, 5], "{left:?}");
+    assert!(!cache.entry_path("a").join(".complete").exists());
+    run.resume().success().removed(["a"]);
+}
+
 #[test]
 fn a_rename_that_succeeds_and_leaves_the_source_is_not_believed() {
     if !need::tool("strace") {

@@ -68,11 +68,12 @@ calls! {
     RENAME_OUT = Call::new("removal::rename_out", "removal/rename.rs");
     IS_LEFT_BEHIND = Call::new("removal::is_left_behind", "removal/rename.rs");
     UNSEAL = Call::new("removal::unseal", "removal/in_place.rs");
-    DELETE_TREE = Call::new("removal::delete_tree", "removal/delete.rs");
+    DELETE_IN_PLACE = Call::new("removal::delete_in_place", "removal/in_place.rs");
     TAKE_OUT = Call::new("removal::take_out", "removal/mod.rs");
     EMPTY_TRASH = Call::new("removal::empty_trash", "removal/mod.rs");
     // Removal on a full disk, rule 9.
     IS_UNSEALED = Call::new("removal::is_unsealed", "removal/in_place.rs");
+    DELETE_LAST = Call::new("removal::delete_last", "removal/in_place.rs");
     RENAME_BACK = Call::new("removal::rename_back", "removal/rename.rs");
     // Other programs.
     SERVES = Call::others("serves");

@@ -102,10 +102,8 @@ impl Turn<'_> {
         self.goes(At::OpenDirectory, call::MAKE_DIRECTORY, "made")
     }
 
-    /// A partial entry is resumed at the segment before its first gap, which may be half a one. What is behind
-    /// the gap goes first: a deletion in place that was killed leaves gaps.
+    /// A partial entry is resumed at its last segment, which may be half a one.
     pub fn open_directory(&mut self) -> Step {
-        let resumes_behind_last = self.omits(Omission::ResumesBehindLast);
         let name = self.disk().name;
         let (Some(ino), Some(entry)) = (name, self.disk().named_mut()) else {
             return self.end(call::MAKE_DIRECTORY, "ENOENT");
@@ -113,18 +111,10 @@ impl Turn<'_> {
         entry.has_video = true;
         let is_there = |segment: &Segment| *segment != Segment::Absent;
         let last = entry.segments.iter().rposition(is_there);
-        let gap = entry.segments.iter().position(|segment| !is_there(segment));
-        let gap = gap.unwrap_or(SEGMENTS);
-        let first = if resumes_behind_last {
-            last
-        } else {
-            entry.segments[gap..].fill(Segment::Absent);
-            gap.checked_sub(1)
-        };
         let party = self.party();
         party.entry = Some(ino);
         party.uses = Use::Writes(ino);
-        party.segment = first.unwrap_or(0);
+        party.segment = last.unwrap_or(0);
         self.goes(At::OpenSegment, call::MAKE_DIRECTORY, "opened")
     }
 

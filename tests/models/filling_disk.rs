@@ -23,7 +23,8 @@ const PROMISES: &[Promise] = &[
 ];
 
 /// The steps that only rule 9 takes.
-pub const OF_RULE_9: &[Call] = &[call::SETTLE, call::PROBE, call::IS_UNSEALED, call::RENAME_BACK];
+pub const OF_RULE_9: &[Call] =
+    &[call::SETTLE, call::PROBE, call::IS_UNSEALED, call::RENAME_BACK, call::DELETE_LAST];
 
 /// Version 0.1 removed an entry whose pin had no room, and did not probe the pin after the rename. So it
 /// removed what a reader with another quota had pinned meanwhile.
@@ -70,9 +71,35 @@ fn every_promise_holds_for_one_remover_without_a_lock() {
         let model = Protocol::new(&cast, ENTRIES, &[Rename::Works]).on_a_disk_that_fills();
         taken.extend(model.where_encodes_take_long().assert_holds(PROMISES));
     }
-    for call in OF_RULE_9 {
+    for call in OF_RULE_9.iter().filter(|call| **call != call::DELETE_LAST) {
         assert!(taken.contains(call), "no cast takes the step {call}");
     }
+}
+
+/// Where the entry cannot be renamed either, one file goes at a time, and the lock is tried before each. What that does
+/// not promise is in `known_holes`.
+#[test]
+fn a_deletion_in_place_without_a_lock_keeps_what_changed_and_reaches_the_limit() {
+    let renames = [Rename::Fails, Rename::LeavesSource];
+    for cast in [[Reader, Writer, Sweep], [Writer, Writer, Sweep], [Reader, Writer, Invalidate]] {
+        let model = Protocol::new(&cast, ENTRIES, &renames).on_a_disk_that_fills();
+        let taken = model.where_encodes_take_long().assert_holds(&[
+            Promise::ChangedIsKept,
+            Promise::HealthyIsKept,
+            Promise::SweepReachesLimit,
+            Promise::OwnTrashGoesFirst,
+        ]);
+        assert!(taken.contains(&call::DELETE_LAST), "{cast:?}");
+    }
+}
+
+/// Both were holes while a remover without a lock deleted in place what it found under the name.
+#[test]
+fn what_a_rename_seems_to_leave_behind_is_not_deleted_without_a_lock() {
+    of_sealed(&[Writer, Sweep, Invalidate], Rename::Works)
+        .where_encodes_take_long()
+        .assert_holds(&[Promise::SealedIsWhole]);
+    of_sealed(&[Writer, Sweep], Rename::Works).assert_holds(&[Promise::PinnedIsNotDeleted]);
 }
 
 /// Whatever renaming does, and however many removers there are.

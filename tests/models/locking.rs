@@ -108,7 +108,8 @@ impl Turn<'_> {
 
     fn is_refused(&mut self, within: Call, outcome: &'static str) -> Step {
         let step = self.locks(At::Gone, within, outcome);
-        if self.party().purpose != Purpose::Pin && self.role == Role::Force {
+        let may_force = !matches!(self.party().purpose, Purpose::Pin | Purpose::InPlace);
+        if may_force && self.role == Role::Force {
             self.claims(Warrant::Forced);
         } else {
             self.end(step.call, outcome);
@@ -131,6 +132,7 @@ impl Turn<'_> {
             }
             Purpose::Removal | Purpose::RemovalAgain => self.claims(Warrant::NoRoom),
             Purpose::Settle => self.claims(Warrant::Unheld),
+            Purpose::InPlace => self.party().at = At::DeleteLast,
         }
         step
     }
@@ -139,7 +141,7 @@ impl Turn<'_> {
     fn locks(&mut self, at: At, within: Call, outcome: &'static str) -> Step {
         let call = match self.party().purpose {
             Purpose::Pin => call::PIN,
-            Purpose::Removal | Purpose::RemovalAgain => call::LOCK_FOR_REMOVAL,
+            Purpose::Removal | Purpose::RemovalAgain | Purpose::InPlace => call::LOCK_FOR_REMOVAL,
             Purpose::Settle => call::SETTLE,
         };
         Step { within: Some(within), ..self.goes(at, call, outcome) }

@@ -1,7 +1,7 @@
 //! Removal where there is no room for the pin: `Remover::take_out_without_room` (rule 9).
 
 use crate::call;
-use crate::disk::Entry;
+use crate::disk::{Entry, Segment};
 use crate::omission::Omission;
 use crate::party::{At, Purpose, Role, Warrant};
 use crate::turn::{Step, Turn};
@@ -83,11 +83,27 @@ impl Turn<'_> {
         self.end(call::RENAME_BACK, "has its name again")
     }
 
-    pub fn probe_before_delete(&mut self) -> Step {
-        if self.is_pinned() {
-            return self.end(call::PROBE, "pinned");
+    /// Neither the pin nor the rename has room: the lock is tried before each file that goes.
+    pub fn in_place_without_lock(&mut self) -> At {
+        self.party().purpose = Purpose::InPlace;
+        At::OpenLockfile
+    }
+
+    pub fn delete_last(&mut self) -> Step {
+        let planned = self.party().planned.map(|planned| planned.ino);
+        let found = self.seen().filter(|now| Some(now.ino) == planned && !now.complete);
+        let Some(now) = found else { return self.end(call::DELETE_LAST, "changed") };
+        self.takes(now.ino, false);
+        let entry = self.disk().named_mut().expect("it was seen");
+        if let Some(file) = entry.segments.iter_mut().rev().find(|file| **file != Segment::Absent) {
+            *file = Segment::Absent;
+            let at = self.in_place_without_lock();
+            return self.goes(at, call::DELETE_LAST, "unlinks the last segment");
         }
-        self.goes(At::UnsealInPlace, call::PROBE, "not pinned")
+        let disk = self.disk();
+        disk.entries[now.ino] = None;
+        disk.name = None;
+        self.goes(At::Release, call::DELETE_LAST, "removes the directory")
     }
 
     fn is_pinned(&self) -> bool {

@@ -27,8 +27,8 @@ pub enum Omission {
     CompleteGoesLast,
     /// Rule 6: the lock is released before the entry is deleted in place.
     InPlaceWithoutLock,
-    /// Not a rule yet: a writer resumes a partial entry behind its last segment, not at its first gap.
-    ResumesBehindLast,
+    /// Rule 6: in place, the segments go in the directory's order, not from the last one.
+    FirstSegmentGoesFirst,
     /// Rule 8: who is done with a pin file deletes it.
     PinIsUnlinked,
     /// Rule 8: a lock on a file without a name is taken for the lock.

@@ -97,7 +97,7 @@ pub enum At {
     CheckUnsealed,
     ProbeAfterRename,
     RenameBack,
-    ProbeBeforeDelete,
+    DeleteLast,
     // Another program's.
     UnlinkPin,
     /// Finished or killed.
@@ -119,6 +119,8 @@ pub enum Purpose {
     RemovalAgain,
     /// Removal, after the entry was unsealed without a lock.
     Settle,
+    /// Deletion in place without a lock, before each file.
+    InPlace,
 }
 
 /// `removal::Warrant`.

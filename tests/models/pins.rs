@@ -127,14 +127,14 @@ fn rule_4_what_changed_after_the_plan_is_kept() {
 fn rule_4_force_never_takes_an_entry_apart_under_its_reader() {
     let trace = of_sealed(&[Reader, Force], Rename::Fails)
         .assert_needs(Omission::ForcedInPlace, Promise::ServedIsThere);
-    assert_ends(&trace, &["invalidate --force: removal::delete_tree: unlinks a segment"]);
+    assert_ends(&trace, &["invalidate --force: removal::delete_in_place: unlinks a segment"]);
 }
 
 #[test]
 fn rule_5_nobody_sees_half_a_sealed_entry() {
     let trace = of_sealed(&[Sweep], Rename::Works)
         .assert_needs(Omission::DeletedUnderItsName, Promise::SealedIsWhole);
-    assert_ends(&trace, &["sweep: removal::delete_tree: unlinks a segment"]);
+    assert_ends(&trace, &["sweep: removal::delete_in_place: unlinks a segment"]);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn rule_5_a_rename_that_left_its_source_is_noticed() {
 fn rule_6_a_deletion_in_place_may_die_anywhere() {
     let trace = of_sealed(&[Sweep], Rename::Fails)
         .assert_needs(Omission::CompleteGoesLast, Promise::SealedIsWhole);
-    assert_ends(&trace, &["sweep: removal::delete_tree: unlinks a segment"]);
+    assert_ends(&trace, &["sweep: removal::delete_in_place: unlinks a segment"]);
 }
 
 #[test]
@@ -159,11 +159,11 @@ fn rule_6_a_deletion_in_place_keeps_readers_out() {
     assert_goes_through(&trace, &["reader: daemon::lookup: hit"]);
 }
 
-/// A killed deletion in place leaves gaps. The contract does not say yet that a daemon has to look for them.
+/// A daemon resumes behind the last segment: what a killed deletion leaves must be the beginning of a film.
 #[test]
-fn rule_6_a_daemon_that_resumes_behind_the_last_segment_seals_a_gap() {
+fn rule_6_a_killed_deletion_in_place_leaves_no_gap_to_be_sealed() {
     let trace = of_sealed(&[Writer, Sweep], Rename::Fails)
-        .assert_needs(Omission::ResumesBehindLast, Promise::SealedIsWhole);
+        .assert_needs(Omission::FirstSegmentGoesFirst, Promise::SealedIsWhole);
     assert_goes_through(&trace, &["sweep: killed"]);
     assert_ends(&trace, &["writer: daemon::mark_complete: sealed"]);
 }
@@ -172,7 +172,7 @@ fn rule_6_a_daemon_that_resumes_behind_the_last_segment_seals_a_gap() {
 #[test]
 fn rule_7_sealed_means_whole_only_where_every_remover_follows_the_rules() {
     let trace = of_sealed(&[Stranger], Rename::Works).assert_breaks(Promise::SealedIsWhole);
-    assert_eq!(trace, ["rm -r: removal::delete_tree: unlinks a segment"]);
+    assert_eq!(trace, ["rm -r: removal::delete_in_place: unlinks a segment"]);
     of_sealed(&[Reader, Stranger], Rename::Works).assert_breaks(Promise::ServedIsThere);
 }
 

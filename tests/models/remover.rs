@@ -43,7 +43,7 @@ impl Turn<'_> {
     /// Goes on with a lock, or with a reason to do without.
     pub fn claims(&mut self, warrant: Warrant) {
         let seen = self.seen();
-        let had_claim = self.party().purpose == Purpose::Settle;
+        let had_claim = matches!(self.party().purpose, Purpose::Settle | Purpose::InPlace);
         let party = self.party();
         party.warrant = warrant;
         if !had_claim || warrant == Warrant::Locked {
@@ -117,7 +117,8 @@ impl Turn<'_> {
             // Rule 6: in place, under the lock. Rule 4: never by force.
             Rename::Fails => match warrant {
                 Warrant::Unheld if !self.omission.is_some_and(Omission::probes_not) => {
-                    self.goes(At::ProbeBeforeDelete, call::RENAME_OUT, "EXDEV")
+                    let at = self.in_place_without_lock();
+                    self.goes(at, call::RENAME_OUT, "EXDEV")
                 }
                 Warrant::Forced if !self.omits(Omission::ForcedInPlace) => {
                     self.end(call::RENAME_OUT, "EXDEV")
@@ -138,6 +139,10 @@ impl Turn<'_> {
         let is_left = self.seen().is_some_and(|now| Some(now.ino) == planned || now.complete);
         match self.party().warrant {
             _ if !is_left => self.goes(At::Release, call::IS_LEFT_BEHIND, "the name is free"),
+            Warrant::Unheld => {
+                let at = self.in_place_without_lock();
+                self.goes(at, call::IS_LEFT_BEHIND, "left behind")
+            }
             Warrant::Forced => self.end(call::IS_LEFT_BEHIND, "left behind"),
             _ => self.goes(At::UnsealInPlace, call::IS_LEFT_BEHIND, "left behind"),
         }
@@ -162,25 +167,30 @@ impl Turn<'_> {
         }
     }
 
-    /// One file a step.
+    /// One file a step, the last segment first.
     pub fn delete_tree(&mut self) -> Step {
         let Some(ino) = self.disk().name else {
-            return self.goes(At::Release, call::DELETE_TREE, "ENOENT");
+            return self.goes(At::Release, call::DELETE_IN_PLACE, "ENOENT");
         };
         self.takes(ino, false);
+        let from_the_first = self.omits(Omission::FirstSegmentGoesFirst);
         let entry = self.disk().named_mut().expect("a name leads somewhere");
-        if let Some(file) = entry.segments.iter_mut().find(|file| **file != Segment::Absent) {
-            *file = Segment::Absent;
-            return self.goes(At::DeleteTree, call::DELETE_TREE, "unlinks a segment");
+        let is_there = |file: &Segment| *file != Segment::Absent;
+        let mut files = entry.segments.iter();
+        let next =
+            if from_the_first { files.position(is_there) } else { files.rposition(is_there) };
+        if let Some(next) = next {
+            entry.segments[next] = Segment::Absent;
+            return self.goes(At::DeleteTree, call::DELETE_IN_PLACE, "unlinks a segment");
         }
         if entry.complete {
             entry.complete = false;
-            return self.goes(At::DeleteTree, call::DELETE_TREE, "unlinks .complete");
+            return self.goes(At::DeleteTree, call::DELETE_IN_PLACE, "unlinks .complete");
         }
         let disk = self.disk();
         disk.entries[ino] = None;
         disk.name = None;
-        self.goes(At::Release, call::DELETE_TREE, "removes the directory")
+        self.goes(At::Release, call::DELETE_IN_PLACE, "removes the directory")
     }
 
     /// The entry has left its name, and the lock is no longer needed.

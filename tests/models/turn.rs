@@ -108,7 +108,7 @@ impl Turn<'_> {
             At::CheckUnsealed => self.check_unsealed(),
             At::ProbeAfterRename => self.probe_after_rename(),
             At::RenameBack => self.rename_back(),
-            At::ProbeBeforeDelete => self.probe_before_delete(),
+            At::DeleteLast => self.delete_last(),
             At::UnlinkPin => self.unlink_pin(),
             At::Gone => unreachable!("its process is gone"),
         }
