@@ -22,6 +22,7 @@ mod namespaces;
 mod nothing_outside;
 mod race;
 mod remembering;
+mod subvolumes;
 mod tools;
 mod users;
 mod watchers;

@@ -27,9 +27,9 @@ would remove 6100000000000000     1.50 GiB  used 3d 7h ago     --max-size 30 MiB
 would remove 7000000000000000        7 MiB  used 2d 1h ago     --max-size 30 MiB
 would keep   6200000000000000       20 MiB  used 1d 2h ago     pinned by cat[PID]
 would keep   7700000000000000        9 MiB  used 2m ago        being encoded
-would remove 2 entries (1.51 GiB): 1.54 GiB -> 29 MiB of 30 MiB; nothing was changed
+would remove 2 entries (1.51 GiB): 1.54 GiB -> 29 MiB of 30 MiB
 kept 1 pinned (20 MiB), 1 being encoded (9 MiB)
-also measured 4 entries, remembered 0
+nothing was changed; measured 4 entries, remembered 0
 "
     );
 }

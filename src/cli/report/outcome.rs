@@ -146,9 +146,6 @@ fn gone(outcome: &Outcome) -> String {
             line += &format!(", {} over", human_size(outcome.after.bytes - budget));
         }
     }
-    if outcome.dry_run {
-        line += "; nothing was changed";
-    }
     line
 }
 
@@ -188,5 +185,11 @@ fn besides(outcome: &Outcome, verbose: bool) -> Option<String> {
     if verbose {
         said.push(measured(outcome.before.entries, outcome.remembered));
     }
-    (!said.is_empty()).then(|| format!("also {}", said.join(", ")))
+    let said = said.join(", ");
+    match (outcome.dry_run, said.is_empty()) {
+        (true, true) => Some("nothing was changed".into()),
+        (true, false) => Some(format!("nothing was changed; {said}")),
+        (false, true) => None,
+        (false, false) => Some(format!("also {said}")),
+    }
 }
