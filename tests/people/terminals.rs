@@ -254,3 +254,32 @@ fn a_long_title_gives_way_to_everything_else() {
         assert_eq!(line.contains(&key.to_string()), columns == 200, "{line}");
     }
 }
+
+#[test]
+fn colours_mean_something_and_can_be_had_or_refused_anywhere() {
+    let cache = crate::mixed();
+    let sweep = ["sweep", "--max-size", "30M", "--min-budget", "0", "-n", "-v"];
+    let coloured = |when: &str| {
+        let args = [&["--color", when], &sweep[..]].concat();
+        cache.command(args).env("NO_COLOR", "1").run().success().stdout()
+    };
+    let shown = coloured("always");
+    // Red goes, yellow is in use, and nothing else has a colour.
+    for line in shown.lines() {
+        let colour = match line {
+            line if line.contains("would remove \x1b") || line.contains("--max-size") => "\x1b[31m",
+            line if line.contains("pinned by") || line.contains("        being encoded") => {
+                "\x1b[33m"
+            }
+            _ => "",
+        };
+        assert_eq!(line.contains('\x1b'), !colour.is_empty(), "{line:?}");
+        assert!(line.starts_with(colour), "{line:?}");
+    }
+    assert_eq!(shown.matches("\x1b[31m").count(), 2, "{shown:?}");
+    assert_eq!(shown.matches("\x1b[33m").count(), 2, "{shown:?}");
+    assert!(!coloured("never").contains('\x1b') && !coloured("auto").contains('\x1b'));
+    let Some(shown) = on_terminal(&cache, 80, "TERM=xterm", "--color never") else { return };
+    assert!(!shown.replace("\x1b[2K", "").contains('\x1b'), "{shown:?}");
+    cache.run(["--color", "sometimes", "stats"]).code(2).complains_of("--color");
+}
