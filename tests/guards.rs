@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use hls_cache::daemon::{Busy, Cache, Lookup, Pin, SealError, Start, Writer};
-use hls_cache::maintain::Outcome;
+use hls_cache::maintain::{Notice, Outcome};
 use hls_cache::plan::Sweep;
 use hls_cache::verify::{Checks, Health};
 use hls_cache::{Key, Operation, Reason};
@@ -225,4 +225,17 @@ fn the_key_is_the_one_the_tool_prints() {
     let key = Cache::key_for("/a/b/../b/movie.mkv".as_ref(), "1080p", 0).unwrap();
     assert_eq!(key.to_string(), "9cd7e7a0505d91ac");
     assert!(Cache::key_for("".as_ref(), "1080p", 0).is_err());
+}
+
+/// A daemon that takes locks needs no warning about those that take none, for instance after it was taught to.
+#[test]
+fn a_daemons_own_sweep_does_not_warn_of_daemons_without_locks() {
+    let daemon = Daemon::new();
+    let video = daemon.cache.dir_for(daemon.key).join("video");
+    fs::create_dir_all(&video).unwrap();
+    fs::write(video.join("seg-0.m4s"), "segment").unwrap();
+    let outcome = daemon.evict_everything();
+    assert_eq!(outcome.removed, 1);
+    let is_of_use = |notice: &Notice| matches!(notice, Notice::UnseenUse(_));
+    assert!(!outcome.notices.iter().any(is_of_use), "{:?}", outcome.notices);
 }

@@ -235,7 +235,8 @@ impl Cache {
         check_entry(&self.root, key, checks, &mut Buffer::new())
     }
 
-    /// Computes the totals of the cache. Blocks for as long as it takes to stat every file, and then 100 ms
+    /// Computes the totals of the cache. Blocks for as long as it takes to stat every file of
+    /// the entries that no sweep remembers, and then 100 ms
     /// ([`locks::PATIENCE`]) if anything is pinned.
     pub fn stats(&self, now: SystemTime) -> Result<Stats, Error> {
         Stats::gather(&self.root, now, &())

@@ -123,3 +123,16 @@ fn a_deletion_in_place_without_a_lock_stops_for_whoever_pins_the_entry() {
     let run = run.resume();
     assert!(cache.has("a"), "deleted under its reader: {run}");
 }
+
+/// The second try finds room: the entry goes as any other does, under its lock, and not in place.
+#[test]
+fn where_the_second_try_finds_room_the_entry_goes_under_its_lock() {
+    let cache = TestCache::new().sealed("a", 10.kib(), 5.days());
+    let (entry, pin) = (key("a"), pin_name("a"));
+    let no_room = ["linkat:error=ENOSPC:when=1", "openat:error=ENOSPC:when=2"];
+    let command = cache.command(["--json", "invalidate", &entry]);
+    let Some(run) = command.pause_among("renameat", &[&entry, &pin], &no_room) else { return };
+    assert!(cache.pin_path("a").exists(), "the lockfile was made");
+    let run = run.resume().success();
+    assert_eq!(decisions(&run.json(), "removed"), [("a".into(), "invalidated".into())]);
+}
