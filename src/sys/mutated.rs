@@ -58,7 +58,9 @@ pub(crate) fn mutated(valid: impl Into<Vec<u8>>) -> impl Strategy<Value = Vec<u8
     let valid = valid.into();
     vec(changes(), 0..6).prop_map(move |changes| {
         let mut text = valid.clone();
-        changes.into_iter().for_each(|change| change.apply(&mut text));
+        for change in changes {
+            change.apply(&mut text);
+        }
         text
     })
 }
