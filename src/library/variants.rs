@@ -185,9 +185,9 @@ mod tests {
 
         #[test]
         fn every_number_and_range_of_a_list_is_in_it(
-            ranges in proptest::collection::btree_map(any::<i64>(), 0..100_i64, 1..20),
+            ranges in proptest::collection::vec((-99..99_i64, 0..20_i64), 1..20),
         ) {
-            let ranges = ranges.iter().map(|(&first, more)| (first, first.saturating_add(*more)));
+            let ranges = ranges.iter().map(|(first, more)| (*first, first + more));
             let text: Vec<String> = ranges.clone().map(|(first, last)| format!("{first}..{last}")).collect();
             let expected: std::collections::BTreeSet<i64> = ranges.flat_map(|(first, last)| first..=last).collect();
             prop_assert_eq!(text.join(",").parse(), Ok(Tracks(expected.into_iter().collect())));
