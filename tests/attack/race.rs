@@ -319,6 +319,9 @@ impl Arena {
             self.start_daemon();
         }
         if self.dice.throw(2) == 0 {
+            // Anywhere between its start and its end; some end soon.
+            let most = self.dice.throw(100) + 1;
+            thread::sleep(Duration::from_millis(self.dice.throw(most)));
             maintainers[0].1.kill().unwrap();
         }
         for (name, maintainer) in maintainers {
