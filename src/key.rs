@@ -242,7 +242,10 @@ pub fn working_dir(pwd: Option<&OsStr>) -> std::io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::sys::mutated::mutated;
 
     fn cleaned(path: &str) -> String {
         String::from_utf8(clean(path.as_bytes()).into_owned()).unwrap()
@@ -338,6 +341,33 @@ mod tests {
             "..",
         ] {
             assert_eq!(text.parse::<Key>(), Err(InvalidKey), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_is_written_for_a_key_is_read_as_that_key(
+            text in prop_oneof![
+                mutated("9cd7e7a0505d91ac"),
+                "[0-9a-fA-F]{15,17}".prop_map(String::into_bytes),
+                any::<Vec<u8>>(),
+            ],
+            bytes: [u8; 8],
+        ) {
+            if let Some(key) = Key::from_bytes(&text) {
+                prop_assert_eq!(&key.to_hex()[..], &*text);
+            }
+            prop_assert_eq!(Key::from_bytes(&Key(bytes).to_hex()), Some(Key(bytes)));
+        }
+
+        #[test]
+        fn any_path_is_cleaned_once_and_for_all(path in prop_oneof![mutated("a/./b//../c/"), any::<Vec<u8>>()]) {
+            let cleaned = absolute(&path, || Ok("/media".into())).unwrap();
+            prop_assert_eq!(cleaned.first(), Some(&b'/'));
+            prop_assert!(*cleaned == *b"/" || !cleaned.ends_with(b"/"));
+            let mut parts = cleaned[1..].split(|&byte| byte == b'/');
+            prop_assert!(*cleaned == *b"/" || parts.all(|part| !matches!(part, b"" | b"." | b"..")));
+            prop_assert_eq!(&clean(&cleaned), &cleaned);
         }
     }
 }

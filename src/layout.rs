@@ -128,7 +128,10 @@ impl RootName {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::sys::mutated::mutated;
 
     #[test]
     fn only_exact_names_are_ours() {
@@ -177,6 +180,72 @@ mod tests {
             b"seg-18446744073709551616.m4s",
         ] {
             assert_eq!(segment_number(name), None, "{}", name.escape_ascii());
+        }
+    }
+
+    /// Names that are ours, and nearly.
+    fn names() -> impl Strategy<Value = Vec<u8>> {
+        let key: Key = "9cd7e7a0505d91ac".parse().unwrap();
+        let ours = [
+            key.to_string(),
+            pin(key),
+            write(key),
+            trash(key, *b"12345678"),
+            segment(120),
+            subtitle(7),
+            MAINTENANCE_LOCK.to_owned(),
+            EVENTS_LOG.to_owned(),
+            SIZES.to_owned(),
+        ];
+        proptest::sample::select(ours.to_vec()).prop_flat_map(mutated)
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_name_that_is_written_for_a_key_is_read_as_that_keys(
+            name in prop_oneof![names(), any::<Vec<u8>>()],
+        ) {
+            let written = match RootName::parse(&name) {
+                RootName::Entry(key) => key.to_string(),
+                RootName::Pin(key) => pin(key),
+                RootName::Write(key) => write(key),
+                RootName::Trash(key) => {
+                    let random = name[name.len() - 16..].to_vec();
+                    trash(key, Key::from_bytes(&random).unwrap().as_u64().to_be_bytes())
+                }
+                RootName::Own => {
+                    let own = [MAINTENANCE_LOCK, EVENTS_LOG, OLD_EVENTS_LOG, SIZES, NEW_SIZES];
+                    prop_assert!(own.iter().any(|own| own.as_bytes() == name));
+                    return Ok(());
+                }
+                RootName::EncodeStamp => ENCODE_STAMP.to_owned(),
+                RootName::Foreign => return Ok(()),
+            };
+            prop_assert_eq!(written.as_bytes(), &*name);
+        }
+
+        #[test]
+        fn every_name_that_is_written_is_read_again(number: u64, random: [u8; 8]) {
+            let key = Key::from_bytes(format!("{number:016x}").as_bytes()).unwrap();
+            prop_assert_eq!(RootName::parse(key.to_string().as_bytes()), RootName::Entry(key));
+            prop_assert_eq!(RootName::parse(pin(key).as_bytes()), RootName::Pin(key));
+            prop_assert_eq!(RootName::parse(write(key).as_bytes()), RootName::Write(key));
+            prop_assert_eq!(RootName::parse(trash(key, random).as_bytes()), RootName::Trash(key));
+            prop_assert_eq!(segment_number(segment(number).as_bytes()), Some(number));
+            prop_assert_eq!(subtitle_number(subtitle(number).as_bytes()), Some(number));
+        }
+
+        #[test]
+        fn a_number_has_one_name(name in prop_oneof![
+            names(),
+            "(seg|sub)-[+0]{0,2}[0-9]{0,20}\\.(m4s|vtt)".prop_map(String::into_bytes),
+        ]) {
+            if let Some(number) = segment_number(&name) {
+                prop_assert_eq!(segment(number).into_bytes(), &*name);
+            }
+            if let Some(number) = subtitle_number(&name) {
+                prop_assert_eq!(subtitle(number).into_bytes(), &*name);
+            }
         }
     }
 }

@@ -58,8 +58,11 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::path::PathBuf;
 
+    use proptest::prelude::*;
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     use tempfile::TempDir;
+
+    use crate::sys::mutated::mutated;
 
     /// A cache whose stamp `make` makes at the path it is given, and what comes of reading it.
     fn read_made(make: impl FnOnce(&PathBuf)) -> Result<Option<String>, Reason> {
@@ -169,5 +172,28 @@ mod tests {
         // Sparse; read in full, it would not fit into memory.
         let huge = read_made(|path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap());
         assert_eq!(huge, Err(Reason::TooLarge { limit: 64 << 10 }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_stamp_makes_the_reader_panic(
+            text in prop_oneof![
+                mutated(r#"{"version":2,"fingerprint":"a|b","nested":{"a":[1e9]}}"#),
+                any::<Vec<u8>>(),
+            ],
+        ) {
+            match settings(&text) {
+                Ok(_) | Err(Reason::NotJson { .. } | Reason::NoFingerprint) => {}
+                Err(other) => prop_assert!(false, "{other:?}"),
+            }
+        }
+
+        #[test]
+        fn settings_come_back_whatever_is_in_them(text: String, version: u64) {
+            let stamp = serde_json::json!({"version": version, "fingerprint": text});
+            prop_assert_eq!(settings(stamp.to_string().as_bytes()), Ok(text.clone()));
+            let pretty = serde_json::to_vec_pretty(&stamp).unwrap();
+            prop_assert_eq!(settings(&pretty), Ok(text));
+        }
     }
 }

@@ -222,6 +222,7 @@ pub(crate) fn timestamp(time: SystemTime) -> jiff::Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::mutated::mutated_text;
     use proptest::prelude::*;
 
     /// The part of the message before the remedy.
@@ -417,8 +418,29 @@ mod tests {
         }
 
         #[test]
-        fn bare_bytes_come_back(bytes: u64) {
+        fn no_unit_with_a_typo_makes_a_parser_panic(text in proptest::sample::select(vec![
+            "1.5GiB", "200G", "10 MB", "12.5%", "75%", "1h30m", "7d", "90s 10m", "18446744073709551615B",
+            "99999999999999999999T", "0.0000000000000000000000001K",
+        ]).prop_flat_map(mutated_text)) {
+            let _ = text.parse::<Size>();
+            if let Ok(free) = text.parse::<FreeSpace>() {
+                prop_assert_eq!(free.to_string().parse(), Ok(free));
+            }
+            if let Ok(percent) = text.parse::<Percent>() {
+                prop_assert!((1..=100).contains(&percent.get()));
+            }
+            let _ = text.parse::<TimeSpan>();
+        }
+
+        #[test]
+        fn bytes_come_back(bytes: u64, shift in 0..64_u32, share in 0..=1_000_000_u32) {
             prop_assert_eq!(bytes.to_string().parse(), Ok(Size(bytes)));
+            // A multiple of a unit, too.
+            let bytes = bytes >> shift << shift;
+            prop_assert_eq!(exact_size(bytes).parse(), Ok(Size(bytes)));
+            for free in [FreeSpace::Bytes(bytes), FreeSpace::Millionths(share)] {
+                prop_assert_eq!(free.to_string().parse(), Ok(free));
+            }
         }
 
         #[test]

@@ -53,3 +53,26 @@ fn read_keys(input: impl io::BufRead) -> anyhow::Result<Vec<Key>> {
     }
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn keys_on_standard_input_are_read_among_blanks_and_anything_else_is_wrong_usage(
+            lines in proptest::collection::vec(("[ \t]{0,2}", "[0-9a-f]{16}", "[ \r]{0,2}\n{1,3}"), 0..8),
+            other in "[^\n]{0,20}",
+        ) {
+            let text: String = lines.iter().flat_map(|(before, key, after)| [before, key, after]).map(String::as_str).collect();
+            let keys: Vec<Key> = lines.iter().map(|(_, key, _)| key.parse().unwrap()).collect();
+            prop_assert_eq!(read_keys(text.as_bytes()).unwrap(), keys);
+
+            prop_assume!(!other.trim_ascii().is_empty() && other.trim_ascii().parse::<Key>().is_err());
+            let error = read_keys((text + &other).as_bytes()).unwrap_err();
+            prop_assert!(error.is::<UsageError>(), "{error}");
+        }
+    }
+}

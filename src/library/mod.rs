@@ -133,3 +133,33 @@ pub fn absolute(path: &OsStr) -> Result<PathBuf, Error> {
 fn unusable(dir: &Path, reason: impl Into<Reason>) -> Error {
     Error::new(Operation::ReadLibrary, dir, reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sys::mutated::mutated;
+
+    proptest! {
+        #[test]
+        fn a_directory_and_its_other_name_are_split_at_the_last_equals_sign(
+            dir in "/[a-z= ]{1,20}", known_as in "/[a-z ]{1,20}",
+        ) {
+            let both = MediaDir::parse(OsStr::new(&format!("{dir}={known_as}"))).unwrap();
+            prop_assert_eq!(both, MediaDir { dir: dir.into(), known_as: known_as.clone().into() });
+            let one = MediaDir::parse(OsStr::new(&known_as)).unwrap();
+            prop_assert_eq!(&one.dir, &one.known_as);
+            prop_assert_eq!(one.dir, PathBuf::from(known_as));
+        }
+
+        #[test]
+        fn any_directory_is_absolute_or_refused(
+            text in prop_oneof![mutated("/srv//films/../media/=/media"), any::<Vec<u8>>()],
+        ) {
+            if let Ok(MediaDir { dir, known_as }) = MediaDir::parse(OsStr::from_bytes(&text)) {
+                prop_assert!(dir.is_absolute() && known_as.is_absolute());
+            }
+        }
+    }
+}

@@ -132,7 +132,10 @@ impl Variants {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::sys::mutated::mutated_text;
 
     #[test]
     fn tracks_are_numbers_and_ranges() {
@@ -164,5 +167,30 @@ mod tests {
         assert_eq!((five.usual().len(), five.burnt().len()), (4, 16));
         let many = vec![OsString::new(); MOST_VARIANTS];
         assert!(Variants::new(many, "0,1".parse().unwrap(), None).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_of_tracks_is_unsorted_or_too_long(
+            text in prop_oneof![mutated_text("-1..15,20, 3..5,-9223372036854775808"), any::<String>()],
+        ) {
+            match text.parse::<Tracks>() {
+                Ok(Tracks(tracks)) => {
+                    prop_assert!((1..=MOST_VARIANTS).contains(&tracks.len()));
+                    prop_assert!(tracks.is_sorted_by(|one, next| one < next));
+                }
+                Err(InvalidTracks::NoList | InvalidTracks::TooMany) => {}
+            }
+        }
+
+        #[test]
+        fn every_number_and_range_of_a_list_is_in_it(
+            ranges in proptest::collection::vec((-99..99_i64, 0..20_i64), 1..20),
+        ) {
+            let ranges = ranges.iter().map(|(first, more)| (*first, first + more));
+            let text: Vec<String> = ranges.clone().map(|(first, last)| format!("{first}..{last}")).collect();
+            let expected: std::collections::BTreeSet<i64> = ranges.flat_map(|(first, last)| first..=last).collect();
+            prop_assert_eq!(text.join(",").parse(), Ok(Tracks(expected.into_iter().collect())));
+        }
     }
 }

@@ -120,10 +120,15 @@ fn held_by(pid: u32) -> HashSet<Lock> {
     let open = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
     let mut locks = HashSet::new();
     for info in open.filter_map(|file| fs::read_to_string(file.path()).ok()) {
-        let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));
-        locks.extend(lines.filter_map(|line| Lock::parse(line.trim_start())));
+        locks.extend(locks_in(&info));
     }
     locks
+}
+
+/// The flocks in the `fdinfo` of an open file.
+fn locks_in(fdinfo: &str) -> impl Iterator<Item = Lock> {
+    let lines = fdinfo.lines().filter_map(|line| line.strip_prefix("lock:"));
+    lines.filter_map(|line| Lock::parse(line.trim_start()))
 }
 
 /// The process `pid` with its command name; `None` if it has ended.
@@ -136,6 +141,8 @@ pub(super) fn identify(pid: u32) -> Option<Holder> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::mutated::mutated_text;
+    use proptest::prelude::*;
     use rustix::fs::FlockOperation;
 
     #[test]
@@ -174,6 +181,27 @@ mod tests {
         assert_eq!(holders[0], []);
         for holders in &holders[1..] {
             assert_eq!(holders.iter().map(|h| h.pid).collect::<Vec<_>>(), [std::process::id()]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_flock_is_read_as_the_kernel_writes_it(pid: u32, major: u32, minor: u32, inode: u64) {
+            let lock = Lock { pid, device: (major, minor), inode };
+            let line = format!("1: FLOCK  ADVISORY  WRITE {pid} {major:02x}:{minor:02x}:{inode} 0 EOF");
+            prop_assert_eq!(Lock::parse(&line), Some(lock));
+            let fdinfo = format!("pos:\t0\nflags:\t0100002\nmnt_id:\t29\nino:\t5\nlock:\t{line}\n");
+            prop_assert_eq!(locks_in(&fdinfo).collect::<Vec<_>>(), [lock]);
+        }
+
+        #[test]
+        fn a_changed_line_never_panics_and_one_of_another_kind_is_no_flock(
+            line in mutated_text("1: FLOCK  ADVISORY  WRITE 1234 08:02:5678 0 EOF"), text: String,
+        ) {
+            let lock = Lock::parse(&line);
+            prop_assert!(lock.is_none() || line.contains("FLOCK"));
+            Lock::parse(&text);
+            locks_in(&format!("lock:\t{text}\nlock:{line}")).for_each(drop);
         }
     }
 }

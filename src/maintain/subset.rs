@@ -46,7 +46,10 @@ impl FromStr for Subset {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::sys::mutated::mutated_text;
 
     #[test]
     fn a_part_is_one_of_the_parts_there_are() {
@@ -64,5 +67,16 @@ mod tests {
             assert_eq!(parts.count(), 1, "{of}");
         }
         assert!(format!("{0}/{0}", u64::MAX).parse::<Subset>().is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_part_without_entries(text in prop_oneof![mutated_text("3/7"), "[0-9]{1,2}/[0-9]{1,2}"], key: u64) {
+            if let Ok(Subset { part, of }) = text.parse() {
+                prop_assert!((1..=of).contains(&part));
+                let key = format!("{key:016x}").parse().unwrap();
+                Subset { part, of }.contains(key);
+            }
+        }
     }
 }

@@ -6,6 +6,8 @@
 pub(crate) mod fd;
 pub(crate) mod lines;
 pub(crate) mod mounts;
+#[cfg(test)]
+pub(crate) mod mutated;
 pub(crate) mod parallel;
 pub(crate) mod processes;
 pub(crate) mod walk;

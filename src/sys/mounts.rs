@@ -96,9 +96,7 @@ impl MountTable {
     /// The mount that the open file is on; `None` where the kernel does not say.
     pub(crate) fn of(&self, file: impl AsFd) -> Option<&Mount> {
         let info = format!("/proc/self/fdinfo/{}", file.as_fd().as_raw_fd());
-        let info = fs::read_to_string(info).ok()?;
-        let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()?;
-        self.by_id(id)
+        self.by_id(mount_id(&fs::read_to_string(info).ok()?)?)
     }
 
     fn by_id(&self, id: u64) -> Option<&Mount> {
@@ -152,6 +150,11 @@ impl Mount {
     }
 }
 
+/// The mount of an open file, from its `fdinfo`.
+fn mount_id(fdinfo: &str) -> Option<u64> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
+}
+
 /// Decodes mountinfo's octal escapes, such as `\040`.
 fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
@@ -170,7 +173,11 @@ fn unescape(field: &[u8]) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::sys::mutated::{mutated, mutated_text};
 
     fn names(table: &[u8], root: &str, on: u64) -> Vec<OsString> {
         let table = MountTable::parse(table);
@@ -208,5 +215,54 @@ mod tests {
     #[test]
     fn a_stray_backslash_stays() {
         assert_eq!(unescape(b"a\\134b\\9\\04"), Path::new("a\\b\\9\\04"));
+    }
+
+    /// As the kernel writes a path into mountinfo.
+    fn escape(path: &[u8]) -> Vec<u8> {
+        let escaped = path.iter().map(|byte| match byte {
+            b' ' | b'\t' | b'\n' | b'\\' | b'#' => format!("\\{byte:03o}").into_bytes(),
+            _ => vec![*byte],
+        });
+        escaped.flatten().collect()
+    }
+
+    const TABLE: &[u8] = b"35 1 98:0 / / rw,noatime shared:1 master:2 - ext4 /dev/a rw\n\
+        36 35 0:44 /a\\040b /srv/cache rw,relatime - overlay none rw,lowerdir=/x\n\
+        37 36 98:1 / /srv/cache/aaaa\\134 ro - fuse.mergerfs m rw\n";
+
+    proptest! {
+        #[test]
+        fn a_mount_on_any_name_is_found(
+            name in vec(any::<u8>().prop_filter("a name", |byte| ![0, b'/'].contains(byte)), 1..20)
+                .prop_filter("a name", |name| ![&b"."[..], b".."].contains(&&**name)),
+        ) {
+            let point = [b"/srv/cache/", &*name, b"/video"].concat();
+            let line = [b"36 35 98:1 / ", &*escape(&point), b" rw - ext4 /dev/b rw\n"].concat();
+            prop_assert_eq!(names(&line, "/srv/cache", 35), [OsString::from_vec(name)]);
+        }
+
+        #[test]
+        fn no_table_makes_the_reader_panic(table in prop_oneof![mutated(TABLE), any::<Vec<u8>>()]) {
+            let table = MountTable::parse(&table);
+            for mount in &table.0 {
+                table.names_under(Path::new("/srv/cache"), Some(mount));
+            }
+            table.names_under(Path::new("/srv/cache"), None);
+        }
+
+        #[test]
+        fn a_broken_line_hides_no_other(line in mutated(&b"36 35 0:44 / /srv/other rw - ext4 x rw"[..])) {
+            let table = [&line, &b"\n"[..], TABLE].concat();
+            let found = names(&table, "/srv/cache", 0);
+            prop_assert!(found.contains(&"aaaa\\".into()), "{found:?}");
+        }
+
+        #[test]
+        fn no_fdinfo_makes_the_reader_panic(
+            id: u64, changed in mutated_text("pos:\t0\nflags:\t02100000\nmnt_id:\t29\nino:\t2\n"),
+        ) {
+            mount_id(&changed);
+            prop_assert_eq!(mount_id(&format!("pos:\t0\nmnt_id:\t{id}\nino:\t2\n")), Some(id));
+        }
     }
 }

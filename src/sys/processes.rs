@@ -115,7 +115,34 @@ fn links_of(
 fn is_kernel_thread(pid: u32) -> bool {
     const PF_KTHREAD: u32 = 0x0020_0000;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    flags(&stat).is_some_and(|flags| flags & PF_KTHREAD != 0)
+}
+
+/// The kernel's flags of a process, from its `stat`.
+fn flags(stat: &str) -> Option<u32> {
     // The name in parentheses may hold anything; the flags are the seventh field after it.
-    let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(6));
-    flags.and_then(|flags| flags.parse().ok()).is_some_and(|flags: u32| flags & PF_KTHREAD != 0)
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(6)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::mutated::mutated_text;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_name_of_a_process_hides_its_flags(name in "\\PC{0,15}", parent: u32, wanted: u32) {
+            let stat = format!("7 ({name}) S {parent} 7 7 0 -1 {wanted} 0 0 0 0 20 0 1 0\n");
+            prop_assert_eq!(flags(&stat), Some(wanted));
+        }
+
+        #[test]
+        fn no_stat_makes_the_reader_panic(
+            stat in mutated_text("7 (kworker/0:1) S 2 0 0 0 -1 69238880 0 0 0 0 20 0 1 0\n"), text: String,
+        ) {
+            flags(&stat);
+            flags(&text);
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use super::playlist::highest_in_playlist;
 use super::*;
+use crate::layout;
+use crate::sys::mutated::mutated;
 use proptest::prelude::*;
 
 fn faults(
@@ -56,7 +58,17 @@ fn a_playlist_names_segments_in_any_directory_and_tags_name_none() {
     assert_eq!(highest_in_playlist(&b"#EXTM3U\n"[..]).unwrap(), None);
 }
 
+const PLAYLIST: &[u8] = include_bytes!("../../tests/fixtures/entry/video/ffmpeg-0.m3u8");
+
 proptest! {
+    #[test]
+    fn a_changed_playlist_names_no_segment_that_is_not_in_it(playlist in mutated(PLAYLIST)) {
+        if let Some(number) = highest_in_playlist(&*playlist).unwrap() {
+            let name = layout::segment(number).into_bytes();
+            prop_assert!(playlist.windows(name.len()).any(|part| part == name), "{number}");
+        }
+    }
+
     #[test]
     fn no_playlist_makes_the_reader_panic(playlist: Vec<u8>) {
         highest_in_playlist(&*playlist).unwrap();

@@ -132,6 +132,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sys::mutated::mutated;
+
+    const SUBTITLE: &[u8] = include_bytes!("../../tests/fixtures/entry/subs/sub-0.vtt");
 
     fn damage(text: impl AsRef<[u8]>) -> Option<String> {
         check(text.as_ref()).unwrap().err()
@@ -191,6 +194,29 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
             damage(&bytes);
             damage([b"WEBVTT\n\n", &bytes[..]].concat());
+        }
+
+        #[test]
+        fn a_changed_subtitle_never_panics(text in mutated(SUBTITLE)) {
+            damage(&text);
+        }
+
+        #[test]
+        fn a_subtitle_whose_cues_are_in_order_is_healthy(
+            cues in prop::collection::vec((any::<u32>(), prop_oneof![Just(0), any::<u32>()], "[^\n\r\0]{1,40}"), 0..8),
+            with_hours: bool,
+            end in prop::sample::select(vec!["\n", "\r\n"]),
+        ) {
+            let time = |ms: u32| match (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000) {
+                (0, m, s, ms) if !with_hours => format!("{m:02}:{s:02}.{ms:03}"),
+                (h, m, s, ms) => format!("{h:02}:{m:02}:{s:02}.{ms:03}"),
+            };
+            let mut text = format!("WEBVTT{end}{end}");
+            for (start, length, line) in cues {
+                let (start, stop) = (time(start), time(start.saturating_add(length)));
+                text += &format!("{start} --> {stop}{end}{line}{end}{end}");
+            }
+            prop_assert_eq!(damage(&text), None);
         }
 
         #[test]

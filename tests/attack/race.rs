@@ -8,16 +8,19 @@
 //!
 //! A second race is of Go daemons, in the reference's order of calls, beside these; and a third, of Go
 //! daemons without locks, must lose files, so that the second is known to notice it.
+//!
+//! [`soak`] is the second for ten minutes: `cargo test --test attack soak -- --ignored --nocapture`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hls_cache::Key;
 use hls_cache::daemon::{Cache, Lookup, Pin, Start};
@@ -33,6 +36,7 @@ use crate::tools::{self, Dice};
 const KEYS: u64 = 48;
 const DAEMONS: u64 = 3;
 const ROUNDS: u64 = 200;
+const SIGKILL: i32 = 9;
 /// Of the bytes that all keys would take, about a third.
 const BUDGET: &str = "60K";
 
@@ -114,7 +118,10 @@ fn request(cache: &Cache, key: Key, diary: &mut Diary, dice: &mut Dice) {
             diary.serve(&pin, dice);
         }
         Lookup::Busy(_) => diary.note("busy"),
-        Lookup::Miss => write(cache, key, diary, dice),
+        Lookup::Miss => {
+            diary.note("miss");
+            write(cache, key, diary, dice);
+        }
     }
 }
 
@@ -182,15 +189,26 @@ enum Cast {
     GoWithoutLocks(PathBuf),
 }
 
+/// How long a race takes.
+enum Length {
+    Rounds(u64),
+    Time(Duration),
+}
+
 /// The arena: where daemons and maintainers meet.
 struct Arena {
     cast: Cast,
     base: TempDir,
     dice: Dice,
-    daemons: Vec<Child>,
+    /// Each with what it is.
+    daemons: Vec<(&'static str, Child)>,
     started: u64,
-    killed: u64,
-    outcomes: Vec<Output>,
+    /// How many died of SIGKILL, by what they were.
+    killed: BTreeMap<&'static str, u64>,
+    /// The key and the `last_used` of each entry that a sweep said it evicted.
+    evicted: Vec<(String, String)>,
+    /// What maintainers said that they must not say.
+    complaints: String,
 }
 
 impl Arena {
@@ -202,9 +220,16 @@ impl Arena {
         fs::create_dir(base.path().join("root")).unwrap();
         // A maintenance lock that cannot be had is warned of and done without: the sweeps meet.
         fs::create_dir(base.path().join("root/.maintenance.lock")).unwrap();
-        let dice = Dice::new(1);
-        let (daemons, outcomes) = (Vec::new(), Vec::new());
-        Self { cast, base, dice, daemons, started: 0, killed: 0, outcomes }
+        Self {
+            cast,
+            base,
+            dice: Dice::new(1),
+            daemons: Vec::new(),
+            started: 0,
+            killed: BTreeMap::new(),
+            evicted: Vec::new(),
+            complaints: String::new(),
+        }
     }
 
     fn root(&self) -> PathBuf {
@@ -213,10 +238,12 @@ impl Arena {
 
     fn start_daemon(&mut self) {
         self.started += 1;
-        let mut daemon = match &self.cast {
-            Cast::RustAndGo(go) if self.started.is_multiple_of(2) => Command::new(go),
-            Cast::Rust | Cast::RustAndGo(_) => tools::helper("race::a_daemon"),
-            Cast::GoWithoutLocks(go) => Command::new(go),
+        let (name, mut daemon) = match &self.cast {
+            Cast::RustAndGo(go) if self.started.is_multiple_of(2) => {
+                ("Go daemon", Command::new(go))
+            }
+            Cast::Rust | Cast::RustAndGo(_) => ("Rust daemon", tools::helper("race::a_daemon")),
+            Cast::GoWithoutLocks(go) => ("Go daemon", Command::new(go)),
         };
         if matches!(self.cast, Cast::GoWithoutLocks(_)) {
             daemon.env("ATTACK_WITHOUT_LOCKS", "1");
@@ -230,24 +257,28 @@ impl Arena {
             )
             .spawn()
             .unwrap();
-        self.daemons.push(daemon);
+        self.daemons.push((name, daemon));
     }
 
-    fn maintainer(&mut self) -> Command {
+    /// What it runs, and how.
+    fn maintainer(&mut self) -> (&'static str, Command) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hls-cache"));
         command.arg("--root").arg(self.root()).arg("--json").env_clear();
         let some: Vec<String> =
             (0..KEYS / 4).map(|_| self.dice.pick(&keys()).to_string()).collect();
-        match self.dice.throw(10) {
-            0..=3 => command.args(["sweep", "--max-size", BUDGET, "--min-budget", "0"]),
-            4 => command.args(["sweep", "--max-entries", "0", "--min-age", "0s"]),
-            5 => command.args(["gc-orphans", "--min-age", "0s"]),
-            6 | 7 => command.arg("invalidate").args(some),
-            8 => command.args(["invalidate", "--all"]),
-            _ => command.args(["verify", "--fix"]),
+        let (name, args): (_, &[&str]) = match self.dice.throw(10) {
+            0..=3 => ("sweep", &["--max-size", BUDGET, "--min-budget", "0"]),
+            4 => ("sweep", &["--max-entries", "0", "--min-age", "0s"]),
+            5 => ("gc-orphans", &["--min-age", "0s"]),
+            6 | 7 => ("invalidate", &[]),
+            8 => ("invalidate", &["--all"]),
+            _ => ("verify", &["--fix"]),
         };
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
+        command.arg(name).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if name == "invalidate" && args.is_empty() {
+            command.args(some);
+        }
+        (name, command)
     }
 
     /// Another sweep has remembered all entries, and some of them are old enough to be believed: half of the time
@@ -274,26 +305,60 @@ impl Arena {
     /// Four maintainers at once; now and then one of them, or a daemon, is killed.
     fn round(&mut self) {
         self.remember();
-        let mut maintainers: Vec<Child> =
-            (0..4).map(|_| self.maintainer().spawn().unwrap()).collect();
+        let mut maintainers: Vec<(&str, Child)> = (0..4)
+            .map(|_| {
+                let (name, mut command) = self.maintainer();
+                (name, command.spawn().unwrap())
+            })
+            .collect();
         if self.dice.throw(3) == 0 {
             let victim = self.dice.throw(self.daemons.len() as u64);
-            let mut victim = self.daemons.remove(usize::try_from(victim).unwrap());
+            let (name, mut victim) = self.daemons.remove(usize::try_from(victim).unwrap());
             victim.kill().unwrap();
-            victim.wait().unwrap();
-            self.killed += 1;
+            self.bury(name, victim.wait().unwrap());
             self.start_daemon();
         }
         if self.dice.throw(2) == 0 {
-            maintainers[0].kill().unwrap();
+            // Anywhere between its start and its end; some end soon.
+            let most = self.dice.throw(100) + 1;
+            thread::sleep(Duration::from_millis(self.dice.throw(most)));
+            maintainers[0].1.kill().unwrap();
         }
-        let ended = maintainers.into_iter().map(|child| child.wait_with_output().unwrap());
-        self.outcomes.extend(ended);
+        for (name, maintainer) in maintainers {
+            let output = maintainer.wait_with_output().unwrap();
+            self.bury(name, output.status);
+            self.judge(&output);
+        }
+    }
+
+    /// Counts it if it was killed.
+    fn bury(&mut self, name: &'static str, status: ExitStatus) {
+        if status.signal() == Some(SIGKILL) {
+            *self.killed.entry(name).or_default() += 1;
+        }
+    }
+
+    /// Writes down what a maintainer that lived said: each eviction, and complaints.
+    fn judge(&mut self, output: &Output) {
+        let Some(code) = output.status.code() else { return };
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        if code == 1 || json["damaged"].as_u64().is_some_and(|n| n > 0) {
+            writeln!(self.complaints, "{json}").unwrap();
+        }
+        if json["command"] == "sweep" {
+            let entries = json["entries"].as_array().unwrap().iter();
+            self.evicted.extend(entries.filter(|entry| entry["action"] == "removed").map(
+                |entry| {
+                    let text = |name: &str| entry[name].as_str().unwrap().to_owned();
+                    (text("key"), text("last_used"))
+                },
+            ));
+        }
     }
 
     fn stop(&mut self) {
         fs::write(self.base.path().join("stop"), "").unwrap();
-        for mut daemon in self.daemons.drain(..) {
+        for (_, mut daemon) in self.daemons.drain(..) {
             assert!(daemon.wait().unwrap().success(), "a daemon failed");
         }
     }
@@ -310,31 +375,11 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        for daemon in &mut self.daemons {
+        for (_, daemon) in &mut self.daemons {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
     }
-}
-
-/// What the maintainers that lived said: (key, `last_used`) of each eviction, and complaints.
-fn judge(outcomes: &[Output]) -> (Vec<(String, String)>, String) {
-    let (mut evicted, mut complaints) = (Vec::new(), String::new());
-    for output in outcomes.iter().filter(|output| output.status.code().is_some()) {
-        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let is_error = output.status.code() == Some(1);
-        if is_error || json["damaged"].as_u64().is_some_and(|n| n > 0) {
-            writeln!(complaints, "{json}").unwrap();
-        }
-        if json["command"] == "sweep" {
-            let entries = json["entries"].as_array().unwrap().iter();
-            evicted.extend(entries.filter(|entry| entry["action"] == "removed").map(|entry| {
-                let text = |name: &str| entry[name].as_str().unwrap().to_owned();
-                (text("key"), text("last_used"))
-            }));
-        }
-    }
-    (evicted, complaints)
 }
 
 /// The Go daemon of the race, built into a directory that is deleted with it; `None`, said loudly,
@@ -366,13 +411,25 @@ pub fn go_daemon() -> Option<(TempDir, PathBuf)> {
 
 #[test]
 fn no_pinned_file_is_lost_and_nothing_is_evicted_after_a_hit() {
-    race(Arena::new(Cast::Rust), DAEMONS, ROUNDS);
+    race(Arena::new(Cast::Rust), DAEMONS, &Length::Rounds(ROUNDS));
 }
 
 #[test]
 fn the_order_of_the_reference_loses_nothing_beside_other_daemons_and_maintainers() {
+    race_with_go(&Length::Rounds(ROUNDS * 3 / 4));
+}
+
+#[test]
+#[ignore = "takes ten minutes, or HLS_CACHE_SOAK_SECONDS"]
+fn soak() {
+    let seconds = std::env::var("HLS_CACHE_SOAK_SECONDS").unwrap_or_else(|_| "600".into());
+    let seconds = seconds.parse().expect("HLS_CACHE_SOAK_SECONDS is not a number of seconds");
+    race_with_go(&Length::Time(Duration::from_secs(seconds)));
+}
+
+fn race_with_go(length: &Length) {
     let Some((_directory, go)) = go_daemon() else { return };
-    let diaries = race(Arena::new(Cast::RustAndGo(go)), DAEMONS + 1, ROUNDS * 3 / 4);
+    let diaries = race(Arena::new(Cast::RustAndGo(go)), DAEMONS + 1, length);
     let by_go = diaries.iter().filter(|line| line.ends_with(" by go")).count();
     assert!(by_go > 30, "too quiet: {by_go} seals by Go daemons");
 }
@@ -395,14 +452,20 @@ fn the_same_order_without_locks_does_lose_files() {
 }
 
 /// Runs a race in which nothing may be lost, and returns what the daemons saw.
-fn race(mut arena: Arena, daemons: u64, rounds: u64) -> Vec<String> {
+fn race(mut arena: Arena, daemons: u64, length: &Length) -> Vec<String> {
+    let (begun, mut rounds) = (Instant::now(), 0);
     for _ in 0..daemons {
         arena.start_daemon();
     }
-    for _ in 0..rounds {
+    while match length {
+        Length::Rounds(all) => rounds < *all,
+        Length::Time(time) => begun.elapsed() < *time,
+    } {
         arena.round();
+        rounds += 1;
     }
     arena.stop();
+    let seconds = begun.elapsed().as_secs();
 
     let diaries = arena.diaries();
     let lost: Vec<&String> = diaries.iter().filter(|line| line.starts_with("LOST")).collect();
@@ -411,21 +474,25 @@ fn race(mut arena: Arena, daemons: u64, rounds: u64) -> Vec<String> {
         .filter_map(|line| line.strip_prefix("hit ")?.split_once(' '))
         .filter_map(|(key, times)| Some((key, times.split_once(' ')?.0)))
         .collect();
-    let (evicted, complaints) = judge(&arena.outcomes);
+    let (evicted, complaints) = (&arena.evicted, &arena.complaints);
     let after_a_hit: Vec<_> =
         evicted.iter().filter(|(key, used)| hits.contains(&(&**key, &**used))).collect();
-    let seals = diaries.iter().filter(|line| line.starts_with("sealed")).count();
+    let noted = |what: &str| diaries.iter().filter(|line| line.starts_with(what)).count();
+    let seals = noted("sealed");
+    let killed: Vec<String> =
+        arena.killed.iter().map(|(name, count)| format!("{name} {count}")).collect();
     let count = format!(
-        "{} hits, {seals} seals, {} evictions, {} daemons and some maintainers killed",
+        "{rounds} rounds in {seconds} s: {} hits, {} misses, {seals} seals, {} evictions, {} losses; killed: {}",
         hits.len(),
+        noted("miss"),
         evicted.len(),
-        arena.killed
+        lost.len(),
+        killed.join(", ")
     );
     println!("{count}");
     assert!(
         lost.is_empty() && after_a_hit.is_empty() && complaints.is_empty(),
-        "{count}\n{} lost: {:#?}\n{} evicted after a hit: {:#?}\n{complaints}",
-        lost.len(),
+        "{count}\nlost: {:#?}\n{} evicted after a hit: {:#?}\n{complaints}",
         &lost[..lost.len().min(10)],
         after_a_hit.len(),
         &after_a_hit[..after_a_hit.len().min(10)],

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod any_cache;
 mod events;
 mod foreign;
 mod gc_orphans;

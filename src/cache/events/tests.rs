@@ -9,6 +9,7 @@ use crate::cache::Limit;
 use crate::layout::{EVENTS_LOG, OLD_EVENTS_LOG};
 use crate::locks;
 use crate::root::Root;
+use crate::sys::mutated::mutated;
 use proptest::prelude::*;
 
 fn summary(log: &str) -> Summary {
@@ -182,6 +183,21 @@ fn what_could_not_be_logged_is_logged_when_the_journal_is_finished() {
     assert_eq!(logged, events.map(|event| format!("{event}\n")).concat());
 }
 
+/// A line of each kind.
+const LOG: &str = "1700000000 hit 0123456789abcdef\n\
+    1700000001 miss 0123456789abcdef 1073741824\n\
+    1700000002 evict fedcba9876543210 1073741824 86400 over-budget\n\
+    1700000003 sweep max_size=214748364800 low_water=90 removed=1 freed=1073741824 left=0 exit=0\n\
+    1700000004 invalidate fedcba9876543210 0 0 damaged\n";
+
+/// The events of a log, and how many lines were skipped.
+fn heard(log: &[u8]) -> (Vec<Event>, u64) {
+    let mut tally = Tally::new(SystemTime::UNIX_EPOCH);
+    let mut events = Vec::new();
+    tally.add(log, &mut |event| events.push(*event)).unwrap();
+    (events, tally.finish().skipped)
+}
+
 proptest! {
     #[test]
     fn an_event_comes_back(time: i64, bytes: u64, age: u64, which in 0_usize..3, known in 0..4) {
@@ -213,5 +229,30 @@ proptest! {
         let lines = log.split(|&byte| byte == b'\n').count();
         tally.add(&*log, &mut |_| ()).unwrap();
         prop_assert!(tally.finish().skipped <= lines as u64);
+    }
+
+    #[test]
+    fn what_is_left_of_a_changed_log_is_read_as_it_would_be_written(log in mutated(LOG)) {
+        let (events, skipped) = heard(&log);
+        let lines = log.split_inclusive(|&byte| byte == b'\n').count();
+        prop_assert!(events.len() as u64 + skipped <= lines as u64);
+        for event in events {
+            prop_assert_eq!(event.to_string().parse(), Ok(event));
+        }
+    }
+
+    #[test]
+    fn garbage_between_events_costs_none_of_them(
+        garbage in prop::collection::vec(prop_oneof![
+            "[^\n]{0,40}".prop_map(String::into_bytes),
+            prop::collection::vec(128..=255_u8, 0..2000),
+        ], 5),
+    ) {
+        let (valid, _) = heard(LOG.as_bytes());
+        let lines = LOG.split_inclusive('\n').zip(&garbage);
+        let lines = lines.flat_map(|(line, garbage)| [garbage, &b"\n"[..], line.as_bytes()].concat());
+        let (events, skipped) = heard(&lines.collect::<Vec<u8>>());
+        prop_assert_eq!(events, valid);
+        prop_assert_eq!(skipped, 5);
     }
 }

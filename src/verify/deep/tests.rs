@@ -8,9 +8,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use FaultCode::{BadBox, BadSubtitle, ForeignInit, TimelineGap, TimelineOverlap, Truncated};
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::sys::mutated::mutated;
 
 /// An entry's files by their relative name.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -571,5 +573,31 @@ fn a_thousand_segments() {
         let start = std::time::Instant::now();
         let found = faults_in(entry.path(), u64::MAX);
         let _ = writeln!(io::stderr(), "{} faults in {:?}", found.len(), start.elapsed());
+    }
+}
+
+/// Most changes where the boxes are, in the first kilobyte or two.
+fn changed_head((name, mut head): (String, Vec<u8>)) -> impl Strategy<Value = (String, Vec<u8>)> {
+    let rest = head.split_off(head.len().min(1500));
+    mutated(head).prop_map(move |head| (name.clone(), [&head[..], &rest].concat()))
+}
+
+fn changed_files() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
+    let some = prop::sample::subsequence(fixture().into_iter().collect::<Vec<_>>(), 1..5);
+    some.prop_flat_map(|some| some.into_iter().map(changed_head).collect::<Vec<_>>())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Also where one file leads to the next: timelines, and segments that do not fit the init segment.
+    #[test]
+    fn an_entry_with_any_changed_files_is_judged_without_panic(changed in changed_files()) {
+        let mut files = fixture();
+        files.extend(changed);
+        for fault in faults(&files) {
+            let file = fault.file.to_str().unwrap();
+            prop_assert!(files.contains_key(file), "{file}: {}", fault.detail);
+        }
     }
 }

@@ -198,6 +198,7 @@ func (s session) used(key string) time.Time {
 func (s session) miss(key string) {
 	s.Pin(key)
 	s.RecordMiss()
+	s.diary.note("miss")
 	video := filepath.Join(s.DirFor(key), "video")
 	if err := os.MkdirAll(video, 0o755); err != nil {
 		s.diary.note("LOST go writer %s: %v", key, err)
