@@ -168,10 +168,7 @@ impl Situation<'_> {
             let least = human_size(MIN_BUDGET);
             return format!("; other files fill the disk, and the last {least} of entries stays");
         }
-        let Stats { pinned, open, writing, read, .. } = self.stats;
-        let in_use = [pinned, open, writing, read]
-            .into_iter()
-            .fold(0_u64, |sum, totals| sum.saturating_add(totals.bytes));
+        let in_use = self.stats.in_use().bytes.saturating_add(self.stats.writing.bytes);
         if in_use > 0 {
             format!(", and no entry may go: {} are in use", human_size(in_use))
         } else {
