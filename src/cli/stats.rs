@@ -58,20 +58,15 @@ pub fn run(context: &Context<'_>, args: &StatsArgs) -> anyhow::Result<Exit> {
     let Asked { librarian, keys, there, events, warnings } = asked;
     let sweep = next_sweep(args, &stats, given)?;
     let check = args.check.then(|| Check::of(&stats, &sweep, context.now));
-    let elsewhere = stats.entries.is_empty().then(|| cache::entries_near(&root, &stats.foreign));
-    let elsewhere = elsewhere.flatten();
-    let next = Next::of(&Situation {
-        stats: &stats,
-        sweep: &sweep,
-        root: context.root_option(),
-        elsewhere: elsewhere.as_ref().map(|path| path.as_os_str()),
-        now: context.now,
-    });
-    let standings = (!keys.is_empty() || !args.source.is_empty())
-        .then(|| standings(context, &stats, &there, &keys, events, sweep));
     // With --textfile, usually a timer's, print a report only if another option requests one.
     let is_requested = context.global.json || is_listed || args.histogram || args.history;
     let is_printed = !args.prometheus && (args.textfile.is_none() || is_requested);
+    let is_about_some = !keys.is_empty() || !args.source.is_empty();
+    // Only the summary advises, and a timer writes metrics every few minutes.
+    let shows_summary =
+        is_printed && !(context.global.json || context.global.quiet || is_about_some || args.check);
+    let next = shows_summary.then(|| next(context, &root, &stats, &sweep));
+    let standings = is_about_some.then(|| standings(context, &stats, &there, &keys, events, sweep));
     let shows_names =
         if context.global.json { is_listed || standings.is_some() } else { !context.global.quiet };
     if is_printed && shows_names {
@@ -168,6 +163,19 @@ impl Asked {
             events.push(*event);
         }
     }
+}
+
+/// What would help with what `stats` shows.
+fn next(context: &Context<'_>, root: &Root, stats: &Stats, sweep: &Sweep) -> Next {
+    let elsewhere = stats.entries.is_empty().then(|| cache::entries_near(root, &stats.foreign));
+    let elsewhere = elsewhere.flatten();
+    Next::of(&Situation {
+        stats,
+        sweep,
+        root: context.root_option(),
+        elsewhere: elsewhere.as_ref().map(|path| path.as_os_str()),
+        now: context.now,
+    })
 }
 
 /// The next sweep, as far as it is known: with the limits given here, else those of the environment, else those of the

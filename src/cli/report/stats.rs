@@ -50,8 +50,8 @@ pub struct StatsReport<'a> {
     pub only_unnamed: bool,
     /// All about the entries that the user named, instead of the whole cache.
     pub standings: Option<Standings>,
-    /// What would help.
-    pub next: Next,
+    /// What would help; `None` where the summary is not shown.
+    pub next: Option<Next>,
     /// Whether the limits are met, if that is all that is asked for.
     pub check: Option<Check>,
     /// What the user should know besides.
@@ -135,8 +135,9 @@ impl Report for StatsReport<'_> {
         table.lines(terminal).try_for_each(|line| writeln!(out, "{line}"))?;
         writeln!(out)?;
         print_facts(out, terminal, self.facts(screen))?;
+        let Some(next) = &self.next else { return Ok(()) };
         writeln!(out)?;
-        self.next.human(out, terminal)
+        next.human(out, terminal)
     }
 }
 
