@@ -312,6 +312,33 @@ fn free_space_never_takes_the_cache_below_the_least_budget() {
     assert_frees(LARGE, sweep(71), 2, Some((120, 900, 20, 80)));
     assert_frees(LARGE, sweep(101), 0, Some((100, 900, 0, 100)));
     assert_frees(LARGE, sweep(0), 10, Some((200, 900, 100, 0)));
+    let ended = |mib| shortage(LARGE, 0, &Policy::Sweep(sweep(mib))).ended;
+    assert_eq!([ended(70), ended(0)], [Some(EndedEarly::MinBudget), None]);
+}
+
+/// What stops eviction for free space, where others free so many bytes meanwhile.
+fn shortage(disk: Disk, by_others: u64, policy: &Policy) -> Shortage {
+    let view = view(ten());
+    let mut plan = Plan::new(&view, policy, now(), disk.space());
+    plan.foresee(|_, _| {});
+    let free = plan.expected_space().free + by_others;
+    plan.measured(Disk { free, ..disk }.space());
+    match plan.unmet()[..] {
+        [Unmet { limit: Limit::MinFree, shortage: Some(shortage), .. }] => shortage,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn only_what_was_evicted_for_free_space_is_told_as_freed_for_it() {
+    // The budget takes two entries first.
+    let policy = Policy::Sweep(Sweep { max_size: Some(80 * MIB), ..free(1000) });
+    let told = shortage(LARGE, 0, &policy);
+    assert_eq!((told.needed / MIB, told.freed / MIB), (880, 80));
+    // Nothing may go, and somebody else makes room.
+    let policy = Policy::Sweep(Sweep { min_budget: 1000 * MIB, ..free(1000) });
+    let told = shortage(LARGE, 5 * MIB, &policy);
+    assert_eq!((told.needed / MIB, told.freed / MIB), (900, 0));
 }
 
 /// What other limits evicted is not taken for freed by this one, which would hide that nothing comes
@@ -334,6 +361,46 @@ fn an_entry_too_small_to_measure_does_not_end_eviction() {
     let disk = Disk { comes_back: 0, ..LARGE };
     let (removed, _) = carry_out_on(disk, &view(entries), &Policy::Sweep(free(150)), goes);
     assert_eq!(removed, [(0, Cause::MinFree), (1, Cause::MinFree)]);
+}
+
+#[test]
+fn a_run_that_is_foreseen_is_told_whole() {
+    let mut entries = four();
+    entries[0].has_writer_lockfile = false;
+    for entry in &mut entries[1..] {
+        entry.has_writer_lockfile = false;
+        entry.last_used = now() - A_FILM / 2;
+    }
+    let view = view(entries);
+    let policy = Policy::Sweep(Sweep { max_entries: Some(1), ..sweep() });
+    let told = foresee(&view, &policy, now(), DISK.space());
+    assert_eq!((told.removed.entries, told.removed.bytes), (3, 30));
+    assert_eq!((told.last_used, told.perhaps_watched), (Some(now() - A_FILM / 2), 2));
+    assert_eq!(told.unmet, vec![]);
+}
+
+#[test]
+fn a_film_that_may_be_watched_is_one_that_was_used_within_a_film() {
+    let unseen = |age| Entry { has_writer_lockfile: false, ..entry(0, 1, age) };
+    let nearly = A_FILM - Duration::from_secs(1);
+    assert!(is_perhaps_watched(&unseen(nearly), now()));
+    assert!(!is_perhaps_watched(&unseen(A_FILM), now()));
+    assert!(!is_perhaps_watched(&Entry { has_writer_lockfile: true, ..unseen(nearly) }, now()));
+    assert!(is_perhaps_watched(&Entry { last_written: now(), ..unseen(A_FILM) }, now()));
+}
+
+/// A library that names half of the cache is believed; of an odd number, half is the larger one.
+#[test]
+fn unnamed_entries_go_first_where_half_of_all_have_a_name() {
+    let entries = |count| (0..count).map(|n| entry(n, 1, 30 * DAY)).collect::<Vec<_>>();
+    let named = |named: usize| move |of: Key| (0..named).any(|n| key(n) == of);
+    let refused = |named, sealed| Err(TooFewNamed { named, sealed });
+    let first = |count, of| unnamed_first(&entries(count), named(of), now()).map(|keys| keys.len());
+    assert_eq!(first(6, 3), Ok(3));
+    assert_eq!(first(7, 3), refused(3, 7));
+    assert_eq!(first(7, 4), Ok(3));
+    assert_eq!(first(2, 0), refused(0, 2));
+    assert_eq!(first(0, 0), Ok(0));
 }
 
 #[test]
