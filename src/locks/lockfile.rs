@@ -142,15 +142,19 @@ fn open_existing(root: &Root, name: &str) -> Result<OwnedFd, LockError> {
 /// Creates the file `name` with the owner and mode of the cache (rule 6); `EEXIST` if it exists.
 pub(crate) fn create(root: &Root, name: &str) -> rustix::io::Result<OwnedFd> {
     if let Ok(fd) = create_nameless(root) {
-        // On any error but EEXIST, try the plain way below, which works on every file system.
+        // On any error but EEXIST, try the plain way, which works on every file system.
         match give_name(root, fd.as_fd(), name) {
             Ok(()) => return Ok(fd),
             Err(Errno::EXIST) => return Err(Errno::EXIST),
             Err(_) => {}
         }
     }
-    // NFS, FUSE and old kernels have no O_TMPFILE. There, a process killed between these calls leaves a
-    // lockfile with the mode that its umask gave, which cannot be avoided.
+    create_named(root, name)
+}
+
+/// The same where there is no `O_TMPFILE`: NFS, FUSE, old kernels. A process killed between these calls leaves a
+/// lockfile with the mode that its umask gave, which cannot be avoided.
+fn create_named(root: &Root, name: &str) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = retry_on_intr(|| rustix::fs::openat(root.fd(), name, flags, shared_mode(root)))?;
     set_owner_and_mode(root, &fd);
@@ -183,5 +187,78 @@ fn set_owner_and_mode(root: &Root, fd: impl AsFd) {
     if rustix::process::geteuid().is_root() {
         let (uid, gid) = (Uid::from_raw(root.uid), Gid::from_raw(root.gid));
         let _ = rustix::fs::fchown(&fd, Some(uid), Some(gid));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::FdFlags;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    const NAME: &str = "lockfile";
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    fn is_inherited(fd: &OwnedFd) -> bool {
+        !rustix::io::fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC)
+    }
+
+    /// A daemon's ffmpeg that inherited a pin would hold it for as long as it runs.
+    #[test]
+    fn no_child_inherits_a_lock_and_no_pipe_in_its_place_is_waited_for() {
+        let (_dir, root) = root();
+        assert!(!is_inherited(&create_named(&root, "named").unwrap()));
+        assert!(!is_inherited(&create(&root, NAME).unwrap()));
+        let existing = open_existing(&root, NAME).unwrap();
+        assert!(!is_inherited(&existing));
+        assert!(rustix::fs::fcntl_getfl(&existing).unwrap().contains(OFlags::NONBLOCK));
+    }
+
+    #[test]
+    fn what_has_the_name_already_is_neither_opened_nor_followed_by_who_creates() {
+        let (dir, root) = root();
+        fs::write(dir.path().join("file"), "").unwrap();
+        symlink("elsewhere", dir.path().join("symlink")).unwrap();
+        for create in [create, create_named] {
+            for name in ["file", "symlink"] {
+                assert_eq!(create(&root, name).err(), Some(Errno::EXIST), "{name}");
+            }
+        }
+        assert!(!dir.path().join("elsewhere").exists());
+    }
+
+    /// Rule 8: whoever finds the lock now finds it by its name.
+    #[test]
+    fn a_lock_that_was_waited_for_is_on_the_file_that_has_the_name_now() {
+        const LONG: Duration = Duration::from_secs(60);
+        let (dir, root) = root();
+        let path = dir.path().join(NAME);
+        // What `O_TMPFILE` made is not shown with its name.
+        fs::write(&path, "").unwrap();
+        let lock = |patience| acquire(&root, NAME, LockMode::Exclusive, patience, Missing::Create);
+        let first = lock(Duration::ZERO).unwrap();
+        let open = || {
+            let fds = fs::read_dir("/proc/self/fd").unwrap().flatten();
+            fds.filter(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == path)).count()
+        };
+        thread::scope(|scope| {
+            let second = scope.spawn(|| lock(LONG));
+            let began = Instant::now();
+            while open() < 2 {
+                assert!(began.elapsed() < LONG, "the second never opened it");
+                thread::yield_now();
+            }
+            fs::remove_file(&path).unwrap();
+            drop(first);
+            let Ok(Acquired::Held(second)) = second.join().unwrap() else { panic!("not locked") };
+            let inode = rustix::fs::fstat(&second._fd).unwrap().st_ino;
+            assert_eq!(inode, fs::metadata(&path).unwrap().ino());
+        });
     }
 }

@@ -69,6 +69,22 @@ fn probing_creates_nothing() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
+/// A daemon serves uncached where the disk is full; that a cache is gone is nothing to pass over in silence.
+#[test]
+fn only_a_disk_that_cannot_be_written_to_makes_a_daemon_wait_for_better_times() {
+    use Errno as E;
+    for errno in [E::NOSPC, E::DQUOT, E::ROFS, E::ACCESS, E::PERM] {
+        assert!(is_unwritable(errno), "{errno}");
+    }
+    for errno in [E::NOENT, E::IO, E::MFILE, E::LOOP, E::STALE] {
+        assert!(!is_unwritable(errno), "{errno}");
+    }
+    let (dir, root, key) = cache();
+    dir.close().unwrap();
+    let gone = pin(&root, key, Duration::ZERO).unwrap_err();
+    assert!(gone.to_string().contains(&layout::pin(key)), "{gone}");
+}
+
 #[test]
 fn a_lock_on_an_unlinked_file_is_not_taken_for_the_lock() {
     let (dir, root, key) = cache();
