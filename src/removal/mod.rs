@@ -16,6 +16,8 @@ mod delete;
 mod in_place;
 mod permission;
 mod rename;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::{CStr, CString};
 
