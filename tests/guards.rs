@@ -10,6 +10,7 @@ use hls_cache::maintain::{Notice, Outcome};
 use hls_cache::plan::Sweep;
 use hls_cache::verify::{Checks, Health};
 use hls_cache::{Key, Operation, Reason};
+use rustix::fs::{CWD, FileType, Mode};
 
 struct Daemon {
     dir: tempfile::TempDir,
@@ -175,6 +176,16 @@ fn a_failed_seal_gives_the_writer_back_and_names_its_reason() {
     fs::remove_dir(marker).unwrap();
     drop(failed.writer.seal().unwrap());
     assert!(daemon.cache.has_complete(daemon.key).unwrap());
+}
+
+/// A pipe without a reader blocks who opens it for writing, for ever.
+#[test]
+fn a_seal_does_not_wait_for_the_other_end_of_a_pipe() {
+    let daemon = Daemon::new();
+    let writer = daemon.encode();
+    let marker = daemon.cache.dir_for(daemon.key).join(".complete");
+    rustix::fs::mknodat(CWD, &marker, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    assert_eq!(writer.seal().unwrap_err().error.operation, Operation::Seal);
 }
 
 #[test]

@@ -182,6 +182,22 @@ fn any_other_failure_to_rename_leaves_the_entry_and_goes_on() {
     }
 }
 
+/// As where a daemon without locks writes one more segment into what is being deleted.
+#[test]
+fn a_directory_that_is_not_empty_after_all_is_emptied_again() {
+    if !need::tool("strace") {
+        return;
+    }
+    let inject = "inject=unlinkat:error=ENOTEMPTY:when=1";
+    let strace = ["strace", "-f", "-o", "/dev/null", "-e", inject];
+    let cache = pair();
+    cache.command(SWEEP).under(strace).run().success().removed(["a", "b"]);
+    let names = fs::read_dir(cache.root()).unwrap().map(|name| name.unwrap().file_name());
+    let trash: Vec<_> =
+        names.filter(|name| name.as_encoded_bytes().starts_with(b".trash.")).collect();
+    assert!(trash.is_empty(), "{trash:?}");
+}
+
 #[test]
 fn a_tool_killed_at_any_rename_or_deletion_leaves_whole_entries_only() {
     if !need::tool("strace") {

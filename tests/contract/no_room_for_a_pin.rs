@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use hls_cache::{Cache, Start};
+use hls_cache::daemon::{Cache, Start, Writer};
 
 use crate::common::{Age, Paused, Size, TestCache, decisions, key, pin_name};
 
@@ -73,8 +73,13 @@ fn a_run_empties_its_own_trash_before_it_goes_on_without_a_lock() {
 
 /// A run that has renamed `a` without its lock, because there was no room for the pin, twice.
 fn renamed_without_a_lock(cache: &TestCache) -> Option<Paused<'_>> {
+    renamed_without_a_lock_by(cache, false)
+}
+
+fn renamed_without_a_lock_by(cache: &TestCache, force: bool) -> Option<Paused<'_>> {
     let (entry, pin) = (key("a"), pin_name("a"));
-    let command = cache.command(["--json", "invalidate", &entry]);
+    let force = force.then_some("--force");
+    let command = cache.command(["--json", "invalidate", &entry].into_iter().chain(force));
     // The pin is looked for, and then created: by a link or, failing that, plainly.
     let no_room = ["linkat:error=ENOSPC", "openat:error=ENOSPC:when=2+2"];
     command.pause_among("renameat", &[&entry, &pin], &no_room)
@@ -90,6 +95,16 @@ fn a_reader_who_found_room_for_a_pin_after_the_rename_gets_the_name_back() {
     assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "pinned".into())]);
     assert!(cache.entry_path("a").join("video/init.mp4").exists(), "{run}");
     assert!(!cache.entry_path("a").join(".complete").exists(), "readers were to see a miss");
+}
+
+#[test]
+fn an_entry_renamed_without_a_lock_goes_where_nobody_pins_it_and_by_force_where_somebody_does() {
+    for (force, pinned) in [(false, false), (true, false), (true, true)] {
+        let cache = TestCache::new().sealed("a", 10.kib(), 5.days());
+        let Some(run) = renamed_without_a_lock_by(&cache, force) else { return };
+        let _reader = pinned.then(|| cache.pin("a"));
+        run.resume().success().removed(["a"]);
+    }
 }
 
 /// Somebody has made a new entry of that name meanwhile: that one stays, and the old one goes.
@@ -110,18 +125,47 @@ fn a_name_is_not_given_back_over_a_new_entry() {
 #[test]
 fn a_deletion_in_place_without_a_lock_stops_for_whoever_pins_the_entry() {
     let cache = TestCache::new().sealed("a", 10.kib(), 5.days());
+    let Some(run) = deleting_without_a_lock(&cache, "seg-0.m4s") else { return };
+    let _served = encode(&cache).seal().unwrap();
+    let run = run.resume();
+    assert!(cache.has("a"), "deleted under its reader: {run}");
+}
+
+/// Its reader is gone, so the lock is free; but what it locks is another film than the one that was to go.
+#[test]
+fn a_deletion_in_place_without_a_lock_stops_for_what_was_sealed_meanwhile() {
+    let cache = TestCache::new().sealed("a", 10.kib(), 5.days());
+    let Some(run) = deleting_without_a_lock(&cache, "seg-0.m4s") else { return };
+    drop(encode(&cache).seal().unwrap());
+    let run = run.resume().code(3);
+    assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "changed".into())]);
+    assert!(cache.entry_path("a").join(".complete").exists(), "{run}");
+}
+
+#[test]
+fn a_deletion_in_place_without_a_lock_leaves_a_file_that_came_when_all_were_gone() {
+    let cache = TestCache::new().sealed("a", 10.kib(), 5.days());
+    let Some(run) = deleting_without_a_lock(&cache, "video") else { return };
+    fs::write(cache.entry_path("a").join("new"), "").unwrap();
+    let run = run.resume().code(3);
+    assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "changed".into())]);
+    assert!(cache.entry_path("a").join("new").exists(), "{run}");
+}
+
+/// A run that deletes `a` in place without its lock, and is about to delete `name`.
+fn deleting_without_a_lock<'c>(cache: &'c TestCache, name: &str) -> Option<Paused<'c>> {
     let (entry, pin) = (key("a"), pin_name("a"));
     let no_room = ["linkat:error=ENOSPC", "openat:error=ENOSPC:when=2+2", "renameat:error=EXDEV"];
     let command = cache.command(["--json", "invalidate", &entry]);
-    let paths = ["seg-0.m4s", &entry, &pin];
-    let Some(run) = command.pause_among("unlinkat", &paths, &no_room) else { return };
+    command.pause_among("unlinkat", &[name, &entry, &pin], &no_room)
+}
+
+fn encode(cache: &TestCache) -> Writer {
     let daemon = Cache::open(cache.root()).unwrap();
-    let Ok(Start::Writer(writer)) = daemon.start(entry.parse().unwrap()) else { panic!("busy") };
+    let Ok(Start::Writer(writer)) = daemon.start(key("a").parse().unwrap()) else { panic!("busy") };
     fs::write(writer.path().join("video/init.mp4"), "init").unwrap();
     fs::write(writer.path().join("video/seg-0.m4s"), "segment").unwrap();
-    let _served = writer.seal().unwrap();
-    let run = run.resume();
-    assert!(cache.has("a"), "deleted under its reader: {run}");
+    writer
 }
 
 /// The second try finds room: the entry goes as any other does, under its lock, and not in place.
