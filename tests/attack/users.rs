@@ -162,9 +162,14 @@ fn of_a_sticky_root_everybody_clears_his_own() {
         std::os::unix::fs::lchown(path.unwrap().path(), Some(0), Some(0)).unwrap();
     }
     std::os::unix::fs::lchown(cache.root(), Some(0), Some(0)).unwrap();
-    let output = tools::as_user(&cache, OWNER, &["sweep", "--max-size", "0", "--min-budget", "0"]);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains(&key("a")) && !stderr.contains(&key("b")), "{stderr}");
-    assert!(cache.has("a") && !cache.has("b") && !cache.has("p"), "{output:?}");
+    // Known before anything is touched: a dry run says it, too.
+    for dry in [&["-n"][..], &[]] {
+        assert!(cache.has("a") && cache.has("b") && cache.has("p"));
+        let sweep = [&["sweep", "--max-size", "0", "--min-budget", "0"], dry].concat();
+        let output = tools::as_user(&cache, OWNER, &sweep);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(&key("a")) && !stderr.contains(&key("b")), "{stderr}");
+    }
+    assert!(cache.has("a") && !cache.has("b") && !cache.has("p"));
 }
