@@ -69,6 +69,13 @@ mod tests {
         assert!(format!("{0}/{0}", u64::MAX).parse::<Subset>().is_ok());
     }
 
+    #[test]
+    fn every_part_has_its_turn_before_the_first_has_its_second() {
+        let of = NonZero::new(3).unwrap();
+        let turns: Vec<u64> = (0..7).map(|turns| Subset::of_turn(turns, of).part).collect();
+        assert_eq!(turns, [1, 2, 3, 1, 2, 3, 1]);
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_a_part_without_entries(text in prop_oneof![mutated_text("3/7"), "[0-9]{1,2}/[0-9]{1,2}"], key: u64) {

@@ -39,7 +39,11 @@ impl Holder {
 
     /// What the tool calls it.
     pub fn name(&self) -> String {
-        format!("cat[{}]", self.0.id())
+        format!("cat[{}]", self.pid())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
     }
 
     /// SIGKILL, as when a daemon crashes.

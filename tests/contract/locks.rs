@@ -292,6 +292,21 @@ fn a_held_entry_is_listed_as_pinned_and_stays_so_under_every_probe() {
     assert_eq!(decisions(&kept, "kept"), [("a".into(), "pinned".into())]);
 }
 
+/// The kernel lists locks by device and inode, and two disks have inodes of the same number.
+#[test]
+fn who_holds_a_lock_is_not_mixed_up_with_who_holds_one_on_another_disk() {
+    let disk = || Some(TestCache::on_tmpfs("mode=755")?.sealed("a", 1.kib(), 5.days()));
+    let (Some(one), Some(other)) = (disk(), disk()) else { return };
+    let holders = [one.pin("a"), other.pin("a")];
+    let inode = |cache: &TestCache| cache.pin_path("a").metadata().unwrap().ino();
+    assert_eq!(inode(&one), inode(&other), "else this shows nothing");
+    for (cache, holder) in [&one, &other].into_iter().zip(&holders) {
+        let json = cache.run(["stats", "--json", "--entries"]).success().json();
+        let named = &json["entries"][0]["in_use"]["holders"];
+        assert_eq!(*named, json!([{"command": "cat", "pid": holder.pid()}]));
+    }
+}
+
 #[test]
 fn a_holder_s_descriptor_keeps_its_files_readable_after_force() {
     let cache = pair().pinned("a");

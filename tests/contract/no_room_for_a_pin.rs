@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use hls_cache::daemon::{Cache, Start, Writer};
+use hls_cache::daemon::{Busy, Cache, Lookup, Start, Writer};
 
 use crate::common::{Age, Paused, Size, TestCache, decisions, key, pin_name};
 
@@ -31,6 +31,17 @@ fn a_reader_who_found_room_for_a_pin_meanwhile_keeps_the_entry() {
     assert_eq!(decisions(&run.json(), "kept"), [("a".into(), "pinned".into())]);
     assert!(cache.entry_path("a").join("video/init.mp4").exists());
     assert!(!cache.entry_path("a").join(".complete").exists(), "readers were to see a miss");
+}
+
+/// The film plays uncached, and the daemon can say why.
+#[test]
+fn a_daemon_without_room_for_a_pin_is_told_that_it_cannot_write() {
+    let Some(cache) = full() else { return };
+    let daemon = Cache::open(cache.root()).unwrap();
+    let hit = daemon.lookup(key("a").parse().unwrap()).unwrap();
+    assert!(matches!(hit, Lookup::Busy(Busy::CannotWrite(_))), "{hit:?}");
+    let miss = daemon.start(key("new").parse().unwrap()).unwrap();
+    assert!(matches!(miss, Start::Busy(Busy::CannotWrite(_))), "{miss:?}");
 }
 
 #[test]

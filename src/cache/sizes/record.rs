@@ -155,6 +155,8 @@ mod tests {
         const DAY: i64 = 24 * 60 * 60;
         let due = |key: &str| (0..10 * DAY).find(|&seconds| record(key).is_due(seconds)).unwrap();
         assert_eq!(due("0000000000000000"), 5 * DAY);
+        assert_eq!(due(&format!("{:016x}", 4 * DAY)), 9 * DAY);
+        assert_eq!(due(&format!("{:016x}", 4 * DAY + 1)), 5 * DAY);
         let keys = ["9cd7e7a0505d91ac", "1111111111111111", "ffffffffffffffff", "0123456789abcdef"];
         let mut times = keys.map(due);
         assert!(times.iter().all(|time| (5 * DAY..=9 * DAY).contains(time)), "{times:?}");
