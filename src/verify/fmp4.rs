@@ -432,14 +432,14 @@ struct Run {
 fn read_moof(bytes: &[u8], moof_start: u64, init: Option<&Init>) -> Checked<Fragment> {
     let mut fragment = Fragment { spans: Vec::new(), runs: Vec::new() };
     let mut data_end = Some(moof_start);
-    let (mut moof, mut tracks) = (Fields(bytes), 0);
+    let (mut moof, mut has_track) = (Fields(bytes), false);
     while let Some((kind, inside)) = moof.child()? {
         if kind == *b"traf" {
-            tracks += 1;
+            has_track = true;
             read_traf(inside, moof_start, &mut data_end, init, &mut fragment)?;
         }
     }
-    if tracks == 0 {
+    if !has_track {
         return bad("moof without a track");
     }
     Ok(fragment)
