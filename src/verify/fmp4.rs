@@ -432,14 +432,14 @@ struct Run {
 fn read_moof(bytes: &[u8], moof_start: u64, init: Option<&Init>) -> Checked<Fragment> {
     let mut fragment = Fragment { spans: Vec::new(), runs: Vec::new() };
     let mut data_end = Some(moof_start);
-    let (mut moof, mut tracks) = (Fields(bytes), 0);
+    let (mut moof, mut has_track) = (Fields(bytes), false);
     while let Some((kind, inside)) = moof.child()? {
         if kind == *b"traf" {
-            tracks += 1;
+            has_track = true;
             read_traf(inside, moof_start, &mut data_end, init, &mut fragment)?;
         }
     }
-    if tracks == 0 {
+    if !has_track {
         return bad("moof without a track");
     }
     Ok(fragment)
@@ -592,6 +592,25 @@ mod tests {
         [&size.to_be_bytes(), &kind, body].concat()
     }
 
+    fn words(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    /// What is wrong with a segment of these boxes, if anything.
+    fn damage(boxes: &[&[u8]], init: Option<&Init>) -> Option<FaultCode> {
+        let bytes = boxes.concat();
+        let size = bytes.len() as u64;
+        code(read_segment(&Bytes(bytes), size, init))
+    }
+
+    fn code<T>(read: Checked<T>) -> Option<FaultCode> {
+        match read {
+            Ok(_) => None,
+            Err(Rejected::Damaged(code, _)) => Some(code),
+            Err(Rejected::Unreadable(error)) => panic!("{error}"),
+        }
+    }
+
     #[test]
     fn tracks_and_spans_are_those_that_ffmpeg_wrote() {
         let init = init();
@@ -619,6 +638,102 @@ mod tests {
         let prefixed = [large, bytes].concat();
         let size = prefixed.len() as u64;
         assert!(read_segment(&Bytes(prefixed), size, Some(&init)).is_ok());
+    }
+
+    #[test]
+    fn a_64_bit_header_at_the_end_is_whole_or_junk() {
+        let (segment, box_of_16) =
+            (fixture("seg-1.m4s"), [&words(&[1])[..], b"free", &words(&[0, 16])].concat());
+        assert_eq!(damage(&[&segment, &box_of_16], None), None);
+        for kept in 8..16 {
+            let junk = damage(&[&segment, &box_of_16[..kept]], None);
+            assert_eq!(junk, Some(FaultCode::BadBox), "{kept}");
+        }
+    }
+
+    #[test]
+    fn a_sidx_is_judged_by_its_own_bytes() {
+        let (init, segment) = (init(), fixture("seg-1.m4s"));
+        let timescale = words(&[0, 1, 12_800]);
+        assert_eq!(damage(&[&boxed(*b"sidx", &timescale), &segment], Some(&init)), None);
+        // The size of the next box must not pass for the timescale.
+        let short = boxed(*b"sidx", &timescale[..8]);
+        assert_eq!(damage(&[&short, &segment], Some(&init)), Some(FaultCode::BadBox));
+    }
+
+    #[test]
+    fn a_file_that_shrinks_is_truncated_and_one_that_cannot_be_read_is_not_judged() {
+        struct Unreadable;
+        impl FileExt for Unreadable {
+            fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
+
+            fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
+        }
+
+        let mut bytes = fixture("seg-1.m4s");
+        let size = bytes.len() as u64;
+        bytes.truncate(100);
+        let shrunk = read_segment(&Bytes(bytes), size, None);
+        assert_eq!(code(shrunk), Some(FaultCode::Truncated));
+        let unreadable = read_segment(&Unreadable, size, None);
+        assert!(matches!(unreadable, Err(Rejected::Unreadable(_))), "{unreadable:?}");
+    }
+
+    /// ISO/IEC 14496-12 8.8.7; ffmpeg names a base itself.
+    #[test]
+    fn a_track_that_names_no_base_begins_where_the_one_before_ended() {
+        let track = |id, run: &[u32]| {
+            let tfhd = boxed(*b"tfhd", &words(&[0x10, id, 10]));
+            let rest = [boxed(*b"tfdt", &[0; 8]), boxed(*b"trun", &words(run))].concat();
+            boxed(*b"traf", &[tfhd, rest].concat())
+        };
+        let moof =
+            |offset| boxed(*b"moof", &[track(1, &[1, 1, offset]), track(2, &[0, 1])].concat());
+        let media_offset = u32::try_from(moof(0).len() + 8).unwrap();
+        let moof = moof(media_offset);
+        assert_eq!(damage(&[&moof, &boxed(*b"mdat", &[0; 20])], None), None);
+        let too_short = damage(&[&moof, &boxed(*b"mdat", &[0; 19])], None);
+        assert_eq!(too_short, Some(FaultCode::BadBox));
+    }
+
+    #[test]
+    fn an_init_may_have_as_many_tracks_as_the_bound_and_no_more() {
+        let read = |tracks: usize| {
+            let ids = 1..=u32::try_from(tracks).unwrap();
+            let track = |id| {
+                let mdhd = boxed(*b"mdhd", &words(&[0, 0, 0, 48_000]));
+                let hdlr = boxed(*b"hdlr", &words(&[0, 0, u32::from_be_bytes(*b"soun")]));
+                let tkhd = boxed(*b"tkhd", &words(&[0, 0, 0, id]));
+                let mdia = boxed(*b"mdia", &[mdhd, hdlr].concat());
+                boxed(*b"trak", &[tkhd, mdia].concat())
+            };
+            let trex = |id| boxed(*b"trex", &words(&[0, id, 1, 0, 0, 0]));
+            let mvex = boxed(*b"mvex", &ids.clone().flat_map(trex).collect::<Vec<_>>());
+            let moov = [ids.flat_map(track).collect(), mvex].concat();
+            let bytes = [boxed(*b"ftyp", b""), boxed(*b"moov", &moov)].concat();
+            let size = bytes.len() as u64;
+            read_init(&Bytes(bytes), size)
+        };
+        assert_eq!(read(MAX_TRACKS).unwrap().len(), MAX_TRACKS);
+        assert_eq!(code(read(MAX_TRACKS + 1)), Some(FaultCode::BadBox));
+    }
+
+    #[test]
+    fn the_bound_on_headers_is_for_all_of_a_file_together() {
+        let moof = |body: u64| {
+            let track = [boxed(*b"tfhd", &[0; 8]), boxed(*b"tfdt", &[0; 8])].concat();
+            let traf = boxed(*b"traf", &track);
+            let free = usize::try_from(body).unwrap() - traf.len() - 8;
+            boxed(*b"moof", &[traf, boxed(*b"free", &vec![0; free])].concat())
+        };
+        let (half, mdat) = (moof(MAX_HEADERS / 2), boxed(*b"mdat", b""));
+        assert_eq!(damage(&[&half, &half, &mdat], None), None);
+        let more = moof(MAX_HEADERS / 2 + 1);
+        assert_eq!(damage(&[&half, &more, &mdat], None), Some(FaultCode::BadBox));
     }
 
     #[test]

@@ -149,11 +149,11 @@ fn check(
     Ok(faults)
 }
 
+/// What stands where a regular file should.
 fn describe(kind: FileType) -> &'static str {
     match kind {
         FileType::Directory => "a directory, not a file",
         FileType::Symlink => "a symlink, not a file",
-        FileType::RegularFile => "a file",
         _ => "not a regular file",
     }
 }

@@ -44,6 +44,24 @@ fn missing_segments_are_found_at_either_end_and_in_the_middle() {
 }
 
 #[test]
+fn a_fault_says_how_many_are_missing_or_what_stands_there() {
+    let details = |segments: &[(u64, Content)]| -> Vec<_> {
+        let mut video = Video { segments: segments.to_vec(), ..Video::default() };
+        let faults = video.segment_faults(video.last_segment(None));
+        faults.into_iter().map(|fault| fault.detail).collect()
+    };
+    assert_eq!(details(&[(1, Content::Bytes)]), ["is missing"]);
+    assert_eq!(details(&[(3, Content::Bytes)]), ["segments 0-2 missing"]);
+    for (kind, detail) in [
+        (FileType::Directory, "is a directory, not a file"),
+        (FileType::Symlink, "is a symlink, not a file"),
+        (FileType::Fifo, "is not a regular file"),
+    ] {
+        assert_eq!(details(&[(0, Content::Not(kind))]), [detail]);
+    }
+}
+
+#[test]
 fn the_highest_possible_number_costs_nothing_and_does_not_overflow() {
     let found = faults(&[(0, Content::Bytes), (u64::MAX, Content::Bytes)], None, None);
     assert_eq!(found, [at(FaultCode::MissingSegment, "video/seg-1.m4s")]);

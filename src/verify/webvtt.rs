@@ -153,6 +153,8 @@ mod tests {
             b"WEBVTT\n\nNOTE a --> b\nin a comment\n\nSTYLE\n::cue { color: red }\n\nREGION\nid:x\n",
             b"WEBVTT\n\n00:01.000 --> 00:02.000\nA cue with an empty line\n\nin its text\nand more\n",
             b"WEBVTT\n\n00:01.000 --> 00:02.000\nAn arrow --> in the text\n",
+            b"WEBVTT\n\na block\nwithout timings\nand an arrow --> in it\n",
+            b"WEBVTT\n\n00:59.999 --> 01:00.000\nInto the next minute\n",
             b"WEBVTT\n\n00:01.000 --> 00:02.000\nLatin-1: caf\xe9\n",
         ];
         for text in healthy {
@@ -176,6 +178,9 @@ mod tests {
             b"WEBVTT\n\n-1:59.000 --> 00:01.000\nbefore zero\n",
             b"WEBVTT\n\n00:60.000 --> 00:61.000\n",
             b"WEBVTT\n\n0:00:01.000 --> 0:00:02.000\n",
+            b"WEBVTT\n\n0:01.000 --> 0:02.000\n",
+            b"WEBVTT\n\n00:1.000 --> 00:2.000\n",
+            b"WEBVTT\n\n00:00:00:01.000 --> 00:00:00:02.000\n",
             b"WEBVTT\n\n00:01.00 --> 00:02.000\n",
             b"WEBVTT\n\n00:01.000 --> \n",
             b"WEBVTT\n\nname\n00:01.000 --> soon\n",

@@ -65,7 +65,7 @@ fn each_file_that_is_missing_or_empty_is_damage_and_is_named() {
             assert_damage(&run, "a", &[(empty, file)]);
             cache.run(["verify"]).code(3);
             let human = cache.run(["verify"]);
-            assert!(human.stdout().contains(file), "{human}");
+            assert!(human.stdout().contains(&format!("{file} is empty ({empty})")), "{human}");
         }
     }
 }
@@ -80,6 +80,15 @@ fn the_last_segment_is_known_from_any_playlist_or_from_the_user() {
 
     let cache = cache.in_entry("a", "video/ffmpeg-3.m3u8", b"#EXTM3U\n#EXTINF:2.0,\nseg-4.m4s\n");
     assert_damage(&verify(&cache, &[]).code(3), "a", &[("missing-segment", last)]);
+}
+
+#[test]
+fn a_file_too_large_for_a_playlist_names_no_segment() {
+    let cache = TestCache::new().real("a").in_entry("a", "video/ffmpeg-3.m3u8", b"seg-5.m4s\n");
+    verify(&cache, &[]).code(3);
+    let path = cache.entry_path("a").join("video/ffmpeg-3.m3u8");
+    fs::File::options().write(true).open(path).unwrap().set_len((64 << 20) + 1).unwrap();
+    verify(&cache, &[]).success();
 }
 
 /// A reader that takes lines in pieces of 4096 bytes sees the end of a comment as a segment's name.
@@ -206,6 +215,30 @@ fn a_named_entry_that_is_unsealed_or_absent_is_a_finding_and_is_not_fixed() {
 
     let all = verify(&cache, &[]).success();
     assert_eq!(all.json()["unsealed"], 1, "counted, not judged");
+}
+
+/// Held at the playlist, which is read after the segments, so that the fault is found already.
+#[test]
+fn faults_are_those_of_the_sealed_entry_that_the_name_has_in_the_end() {
+    let a = &key("a");
+    let damaged = || TestCache::new().real("a").without("a", "video/seg-1.m4s").real("b");
+
+    let cache = damaged();
+    let run = cache.command(["--json", "verify", a]).pause_at("openat", "ffmpeg-0.m3u8");
+    let Some(run) = run else { return };
+    fs::rename(cache.entry_path("a"), cache.outside_path("old")).unwrap();
+    fs::rename(cache.entry_path("b"), cache.entry_path("a")).unwrap();
+    assert_eq!(
+        finding(&run.resume().success().json(), "a").0,
+        "healthy",
+        "replaced by a whole one"
+    );
+
+    let cache = damaged();
+    let run = cache.command(["--json", "verify", a]).pause_at("openat", "ffmpeg-0.m3u8");
+    let Some(run) = run else { return };
+    fs::remove_file(cache.entry_path("a").join(".complete")).unwrap();
+    assert_eq!(finding(&run.resume().code(3).json(), "a").0, "unsealed", "to be encoded anew");
 }
 
 #[test]

@@ -288,6 +288,14 @@ const DAMAGES: &[Damage] = &[
         &[(ForeignInit, SEG)],
     ),
     (
+        "the only segment, of another frame rate",
+        |f| {
+            f.retain(|name, _| name == INIT || *name == segment(0));
+            edit(f, &segment(0), |b| patch(b, *b"sidx", 0, 16, &15360_u32.to_be_bytes()));
+        },
+        &[(ForeignInit, "video/seg-0.m4s")],
+    ),
+    (
         "an init of another frame rate",
         |f| edit(f, INIT, |b| patch(b, *b"mdhd", 0, 20, &15360_u32.to_be_bytes())),
         &[(ForeignInit, INIT)],
@@ -304,6 +312,11 @@ const DAMAGES: &[Damage] = &[
     ),
     ("init cut by 1 byte", |f| edit(f, INIT, |b| b.truncate(b.len() - 1)), &[(Truncated, INIT)]),
     ("init cut after ftyp", |f| edit(f, INIT, |b| b.truncate(28)), &[(Truncated, INIT)]),
+    (
+        "init cut inside the header of moov",
+        |f| edit(f, INIT, |b| b.truncate(find(b, *b"moov", 0) + 5)),
+        &[(Truncated, INIT)],
+    ),
     ("init cut to 3 bytes", |f| edit(f, INIT, |b| b.truncate(3)), &[(Truncated, INIT)]),
     ("init zeroed", |f| edit(f, INIT, |b| b.fill(0)), &[(BadBox, INIT)]),
     (
@@ -443,6 +456,28 @@ fn a_misplaced_segment_names_each_track_and_its_seconds() {
         "video track 1 starts 4.000 s before the previous segment's end, \
          audio track 2 starts 4.010 s before the previous segment's end"
     );
+}
+
+#[test]
+fn a_start_may_be_off_by_a_quarter_of_a_second_either_way_and_no_more() {
+    let near = |start| is_near(start, 10_000, 12_800);
+    assert!(near(10_000 + 3200) && near(10_000 - 3200));
+    assert!(!near(10_000 + 3201) && !near(10_000 - 3201));
+    assert!(!is_near(1, 0, 3), "a third of a second");
+}
+
+#[test]
+fn a_subtitle_is_read_up_to_the_bound_and_refused_beyond_it() {
+    let refused = |size| {
+        let entry = store(&Files::from([(SUB.into(), b"WEBVTT\n".to_vec())]));
+        let file = fs::File::options().write(true).open(entry.path().join(SUB)).unwrap();
+        file.set_len(size).unwrap();
+        let found = faults_in(entry.path(), 0);
+        assert_eq!(found.len(), 1, "zeros are damage, too");
+        found[0].detail == format!("{size} bytes, where 67108864 are the most for a subtitle")
+    };
+    assert!(!refused(64 << 20));
+    assert!(refused((64 << 20) + 1));
 }
 
 /// Prints that a test was skipped for lack of `tool`; fails if `HLS_CACHE_REQUIRE_ALL` is set, as in CI.
