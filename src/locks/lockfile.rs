@@ -191,6 +191,10 @@ fn set_owner_and_mode(root: &Root, fd: impl AsFd) {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test unlinks a lockfile, which the library never does"
+)]
 mod tests {
     use super::*;
     use rustix::io::FdFlags;
@@ -256,8 +260,10 @@ mod tests {
             }
             fs::remove_file(&path).unwrap();
             drop(first);
-            let Ok(Acquired::Held(second)) = second.join().unwrap() else { panic!("not locked") };
-            let inode = rustix::fs::fstat(&second._fd).unwrap().st_ino;
+            let Ok(Acquired::Held(Held { _fd: second })) = second.join().unwrap() else {
+                panic!("not locked")
+            };
+            let inode = rustix::fs::fstat(second).unwrap().st_ino;
             assert_eq!(inode, fs::metadata(&path).unwrap().ino());
         });
     }

@@ -169,7 +169,7 @@ pub fn run(
     }
     drop(maintenance);
     outcome.summarise(&order, &view, &plan, told);
-    outcome.notices.extend(unseen_processes(&outcome, processes));
+    outcome.notices.extend(unseen_processes(outcome.removed, processes));
     if outcome.kind == Kind::Sweep && !options.dry_run {
         outcome.log_sweep(root);
     }
@@ -177,8 +177,8 @@ pub fn run(
 }
 
 /// The notice that entries were removed although some processes, which may use them, could not be examined.
-fn unseen_processes(outcome: &Outcome, processes: ProcessCount) -> Option<Notice> {
-    let is_blind = outcome.removed > 0 && processes.unreadable > 0;
+fn unseen_processes(removed: u64, processes: ProcessCount) -> Option<Notice> {
+    let is_blind = removed > 0 && processes.unreadable > 0;
     is_blind.then_some(Notice::UnseenProcesses(processes))
 }
 
@@ -254,5 +254,18 @@ fn may_delete_trash(root: &Root, name: &CStr, outcome: &mut Outcome) -> bool {
             outcome.denied_trash.push(error);
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_could_not_be_examined_are_told_only_where_something_went() {
+        let told = |removed, unreadable| {
+            unseen_processes(removed, ProcessCount { seen: 9, unreadable }).is_some()
+        };
+        assert_eq!([told(0, 0), told(1, 0), told(0, 1), told(1, 1)], [false, false, false, true]);
     }
 }

@@ -242,9 +242,7 @@ impl<'a> Repair<'a> {
 
     fn finish(self, verification: &mut Verification) {
         let processes = self.open.map(|open| open.processes()).unwrap_or_default();
-        if verification.removed() > 0 && processes.unreadable > 0 {
-            verification.notices.push(Notice::UnseenProcesses(processes));
-        }
+        verification.notices.extend(super::unseen_processes(verification.removed(), processes));
         verification.errors.extend(self.remover.finish().errors);
         verification.notices.extend(self.journal.finish().map(Notice::NotLogged));
     }

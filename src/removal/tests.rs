@@ -1,4 +1,8 @@
 //! What deleting an entry where it stands takes, in which order, and what it leaves alone.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the tests play daemons and users, who rename and delete"
+)]
 
 use super::delete::remove_empty;
 use super::*;

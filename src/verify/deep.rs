@@ -19,9 +19,10 @@ use crate::error::{Error, Operation, Reason};
 use crate::layout::{self, INIT};
 use crate::sys::fd;
 
-/// A quarter of a second. Joins of correctly resumed runs overlap by 21 to 64 ms (an audio frame or a few,
-/// primed by the encoder); a misplaced segment is off by a segment's length, which is whole seconds.
-const TOLERANCE: (u128, u128) = (1, 4);
+/// By which part of a second a start may be off: a quarter. Joins of correctly resumed runs overlap by 21 to
+/// 64 ms (an audio frame or a few, primed by the encoder); a misplaced segment is off by a segment's length,
+/// which is whole seconds.
+const TOLERATED_PART: u128 = 4;
 
 /// Checks the content of the segments 0 to `last_segment`, of the init segment and of the subtitles in the
 /// directory `entry`; `entry_path` is for messages only. Reads box headers, a few kilobytes a segment;
@@ -220,8 +221,7 @@ impl Timeline {
 }
 
 fn is_near(start: u64, place: u64, timescale: u32) -> bool {
-    let (numerator, denominator) = TOLERANCE;
-    u128::from(start.abs_diff(place)) * denominator <= u128::from(timescale) * numerator
+    u128::from(start.abs_diff(place)) * TOLERATED_PART <= u128::from(timescale)
 }
 
 fn misplaced(span: &Span, expected: u64, track: &fmp4::Track) -> (FaultCode, String) {

@@ -246,6 +246,12 @@ fn waiting_for_the_other_maintainer_is_rewarded() {
     assert!(!cache.has("a") && !cache.has("b"));
 }
 
+#[test]
+fn a_maintainer_does_not_wait_for_itself() {
+    let cache = pair();
+    cache.run([&SWEEP[..], &["--wait", "100ms"]].concat()).success().removed(["a", "b"]);
+}
+
 /// A sweep that waits for another maintainer.
 fn start_waiting(cache: &TestCache, options: &[&str]) -> Child {
     let mut waiting = cache

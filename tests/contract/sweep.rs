@@ -396,9 +396,12 @@ fn leftover_trash_is_cleared_and_a_dry_run_leaves_it() {
     let trash = format!(".trash.{}.0123456789abcdef", key("gone"));
     let cache =
         four().outside("outside").trash("gone").link(format!("{trash}/link"), "../../outside");
-    cache.run(sweep(&["-n", "--max-size", "1G"])).success().untouched();
-    cache.run(sweep(&["--max-size", "1G"])).success().removed_only([]);
+    let dry = cache.run(sweep(&["-n", "--max-size", "1G"])).success().untouched();
+    let run = cache.run(sweep(&["--max-size", "1G"])).success().removed_only([]);
     assert!(!cache.root().join(trash).exists());
+    for said in [dry.stdout(), run.stdout()] {
+        assert!(said.contains("the trash of 1 entry"), "{said}");
+    }
     assert!(cache.outside_path("outside").join("precious").exists());
 }
 
