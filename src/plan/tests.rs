@@ -256,6 +256,22 @@ fn a_named_key_is_protected_by_locks_alone_and_force_overrides_these_alone() {
     assert_eq!(invalidate(Which::All, true), [1, 2]);
 }
 
+/// By locks alone, what is open or was read does not keep an entry; else it does.
+#[test]
+fn each_run_looks_beyond_the_locks_unless_told_not_to_or_named_an_entry() {
+    let mut open = entry(0, 1, 2 * DAY);
+    open.open_in = vec![Holder { pid: 1, command: "player".into() }];
+    let open = Entry { state: State::Partial, ..open };
+    let view = view(vec![open]);
+    let removes = |policy| carry_out(&view, &policy, goes).0.len();
+    let sweep = |locks_only| Policy::Sweep(Sweep { max_entries: Some(0), locks_only, ..sweep() });
+    let orphans = |locks_only| Policy::Orphans { min_age: DAY, locks_only };
+    let named = Policy::invalidate(Which::Keys(vec![key(0)]), false);
+    assert_eq!([false, true].map(|locks_only| removes(sweep(locks_only))), [0, 1]);
+    assert_eq!([false, true].map(|locks_only| removes(orphans(locks_only))), [0, 1]);
+    assert_eq!([Policy::invalidate(Which::All, false), named].map(removes), [0, 1]);
+}
+
 const MIB: u64 = 1 << 20;
 
 fn free(mib: u64) -> Sweep {
