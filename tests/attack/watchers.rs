@@ -68,6 +68,7 @@ fn an_entry_with_an_open_file_stays_and_its_user_is_named() {
         let user = holding(Some(&path), Path::new("/"));
         let run = sweep(&cache, &[]).code(3).removed(["control"]).kept(["used"]);
         assert_eq!(kept(&run.json()), [("used".into(), "open".into())], "{place}");
+        assert_eq!(run.json()["open"], cache.totals(["used"]), "{place}");
         let dry = sweep(&cache, &["-n"]).code(3).untouched();
         assert_eq!(kept(&dry.json()), [("used".into(), "open".into())], "{place}");
         let pid = user.0.id();
@@ -174,6 +175,9 @@ fn a_file_that_is_opened_after_the_plan_keeps_the_entry() {
     let run = paused.resume().code(3).removed(["control"]);
     assert_eq!(kept(&run.json()), [("used".into(), "open".into())], "{run}");
     assert!(cache.has("used"));
+    let json = run.json();
+    let used = json["entries"].as_array().unwrap().iter().find(|it| it["key"] == key("used"));
+    assert_eq!(used.unwrap()["in_use"]["holders"][0]["pid"], user.0.id(), "{run}");
     drop(user);
 }
 
@@ -190,6 +194,17 @@ fn a_file_that_is_read_after_the_plan_keeps_the_entry() {
     assert!(cache.has("used"));
 }
 
+#[test]
+fn a_file_that_is_read_while_others_are_repaired_keeps_the_entry() {
+    let cache = pair().without("control", "video/init.mp4").without("used", "video/init.mp4");
+    let cache = cache.used("control", 4.days()).used("used", 4.days());
+    let repair = cache.command(["--json", "verify", "--fix"]);
+    let Some(paused) = repair.pause_at("renameat", &key("control")) else { return };
+    touch_as_read(&cache, "used", Duration::ZERO);
+    let run = paused.resume().code(3).removed(["control"]);
+    assert!(cache.has("used"), "{run}");
+}
+
 /// Sets the time of the last read of one segment, as a reader would have.
 fn touch_as_read(cache: &TestCache, name: &str, ago: Duration) {
     let path = cache.entry_path(name).join("video/seg-1.m4s");
@@ -203,6 +218,7 @@ fn a_read_protects_for_the_minimum_age_and_no_longer() {
     touch_as_read(&cache, "used", 9.minutes());
     let run = sweep(&cache, &[]).code(3).removed(["control"]).kept(["used"]);
     assert_eq!(kept(&run.json()), [("used".into(), "read".into())]);
+    assert_eq!(run.json()["read"], cache.totals(["used"]));
     let said = cache.run([&IMPOSSIBLE[1..], &["-v"]].concat()).stdout();
     assert!(said.contains("read 9m ago"), "{said}");
     sweep(&cache, &["--min-age", "5m", "-n"]).success();
