@@ -1,7 +1,7 @@
 //! Root maintains somebody else's cache; strangers try; files are planted.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::common::{Age, Size, TestCache, key, need};
@@ -94,7 +94,7 @@ fn a_lockfile_that_was_there_keeps_owner_and_mode() {
         let path = cache.root().join(name);
         fs::write(&path, "").unwrap();
         std::os::unix::fs::lchown(&path, Some(STRANGER), Some(OWNER)).unwrap();
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
     }
     cache.run(SWEEP).success();
     for name in [format!(".{}.pin", key("a")), ".maintenance.lock".into(), ".events.log".into()] {
@@ -158,8 +158,11 @@ fn of_a_sticky_root_everybody_clears_his_own() {
     let Some(cache) = owned() else { return };
     // Now a is root's and b is the owner's, in a directory like /tmp.
     let cache = cache.mode("", 0o1777);
-    for path in walkdir::WalkDir::new(cache.entry_path("a")) {
-        std::os::unix::fs::lchown(path.unwrap().path(), Some(0), Some(0)).unwrap();
+    for found in walkdir::WalkDir::new(cache.entry_path("a")) {
+        let path = found.unwrap().into_path();
+        std::os::unix::fs::lchown(&path, Some(0), Some(0)).unwrap();
+        // All may write to it; only what sticks in the root stands in the way.
+        fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
     }
     std::os::unix::fs::lchown(cache.root(), Some(0), Some(0)).unwrap();
     // Known before anything is touched: a dry run says it, too.
