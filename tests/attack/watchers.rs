@@ -176,8 +176,8 @@ fn a_file_that_is_opened_after_the_plan_keeps_the_entry() {
     assert_eq!(kept(&run.json()), [("used".into(), "open".into())], "{run}");
     assert!(cache.has("used"));
     let json = run.json();
-    let used = json["entries"].as_array().unwrap().iter().find(|it| it["key"] == key("used"));
-    assert_eq!(used.unwrap()["in_use"]["holders"][0]["pid"], user.0.id(), "{run}");
+    let kept = json["entries"].as_array().unwrap().iter().find(|it| it["key"] == key("used"));
+    assert_eq!(kept.unwrap()["in_use"]["holders"][0]["pid"], user.0.id(), "{run}");
     drop(user);
 }
 
