@@ -197,17 +197,12 @@ fn set_owner_and_mode(root: &Root, fd: impl AsFd) {
 )]
 mod tests {
     use super::*;
+    use crate::locks::tests::cache;
     use rustix::io::FdFlags;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, symlink};
 
     const NAME: &str = "lockfile";
-
-    fn root() -> (tempfile::TempDir, Root) {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Root::open(dir.path()).unwrap();
-        (dir, root)
-    }
 
     fn is_inherited(fd: &OwnedFd) -> bool {
         !rustix::io::fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC)
@@ -216,7 +211,7 @@ mod tests {
     /// A daemon's ffmpeg that inherited a pin would hold it for as long as it runs.
     #[test]
     fn no_child_inherits_a_lock_and_no_pipe_in_its_place_is_waited_for() {
-        let (_dir, root) = root();
+        let (_dir, root, _) = cache();
         assert!(!is_inherited(&create_named(&root, "named").unwrap()));
         assert!(!is_inherited(&create(&root, NAME).unwrap()));
         let existing = open_existing(&root, NAME).unwrap();
@@ -226,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_has_the_name_already_is_neither_opened_nor_followed_by_who_creates() {
-        let (dir, root) = root();
+        let (dir, root, _) = cache();
         fs::write(dir.path().join("file"), "").unwrap();
         symlink("elsewhere", dir.path().join("symlink")).unwrap();
         for create in [create, create_named] {
@@ -241,7 +236,7 @@ mod tests {
     #[test]
     fn a_lock_that_was_waited_for_is_on_the_file_that_has_the_name_now() {
         const LONG: Duration = Duration::from_secs(60);
-        let (dir, root) = root();
+        let (dir, root, _) = cache();
         let path = dir.path().join(NAME);
         // What `O_TMPFILE` made is not shown with its name.
         fs::write(&path, "").unwrap();

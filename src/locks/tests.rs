@@ -8,7 +8,7 @@ use super::*;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-fn cache() -> (tempfile::TempDir, Root, Key) {
+pub(super) fn cache() -> (tempfile::TempDir, Root, Key) {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::open(dir.path()).unwrap();
     (dir, root, "0123456789abcdef".parse().unwrap())

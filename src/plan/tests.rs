@@ -328,17 +328,17 @@ fn free_space_never_takes_the_cache_below_the_least_budget() {
     assert_frees(LARGE, sweep(71), 2, Some((120, 900, 20, 80)));
     assert_frees(LARGE, sweep(101), 0, Some((100, 900, 0, 100)));
     assert_frees(LARGE, sweep(0), 10, Some((200, 900, 100, 0)));
-    let ended = |mib| shortage(LARGE, 0, &Policy::Sweep(sweep(mib))).ended;
+    let ended = |mib| shortage(0, &Policy::Sweep(sweep(mib))).ended;
     assert_eq!([ended(70), ended(0)], [Some(EndedEarly::MinBudget), None]);
 }
 
-/// What stops eviction for free space, where others free so many bytes meanwhile.
-fn shortage(disk: Disk, by_others: u64, policy: &Policy) -> Shortage {
+/// What stops eviction for free space on the large disk, where others free so many bytes meanwhile.
+fn shortage(by_others: u64, policy: &Policy) -> Shortage {
     let view = view(ten());
-    let mut plan = Plan::new(&view, policy, now(), disk.space());
+    let mut plan = Plan::new(&view, policy, now(), LARGE.space());
     plan.foresee(|_, _| {});
     let free = plan.expected_space().free + by_others;
-    plan.measured(Disk { free, ..disk }.space());
+    plan.measured(Disk { free, ..LARGE }.space());
     match plan.unmet()[..] {
         [Unmet { limit: Limit::MinFree, shortage: Some(shortage), .. }] => shortage,
         ref other => panic!("{other:?}"),
@@ -349,11 +349,11 @@ fn shortage(disk: Disk, by_others: u64, policy: &Policy) -> Shortage {
 fn only_what_was_evicted_for_free_space_is_told_as_freed_for_it() {
     // The budget takes two entries first.
     let policy = Policy::Sweep(Sweep { max_size: Some(80 * MIB), ..free(1000) });
-    let told = shortage(LARGE, 0, &policy);
+    let told = shortage(0, &policy);
     assert_eq!((told.needed / MIB, told.freed / MIB), (880, 80));
     // Nothing may go, and somebody else makes room.
     let policy = Policy::Sweep(Sweep { min_budget: 1000 * MIB, ..free(1000) });
-    let told = shortage(LARGE, 5 * MIB, &policy);
+    let told = shortage(5 * MIB, &policy);
     assert_eq!((told.needed / MIB, told.freed / MIB), (900, 0));
 }
 

@@ -13,7 +13,9 @@ use std::process::{Command, Output};
 use rustix::fs::{Mode, OFlags};
 use walkdir::WalkDir;
 
-use crate::common::{TestCache, need};
+use crate::common::{TestCache, names, need};
+
+pub use crate::common::trash;
 
 /// A process that runs one `#[ignore]`d test of this binary: something to be killed or traced.
 pub fn helper(test: &str) -> Command {
@@ -66,21 +68,6 @@ pub fn entries(root: &Path) -> Vec<PathBuf> {
         .filter(|path| is_key(path.file_name().expect("a name")))
         .filter(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir()))
         .collect()
-}
-
-/// Everything in the root that is named like trash.
-pub fn trash(root: &Path) -> Vec<PathBuf> {
-    let is_trash = |path: &PathBuf| {
-        path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b".trash."))
-    };
-    names(root).into_iter().filter(is_trash).collect()
-}
-
-fn names(root: &Path) -> Vec<PathBuf> {
-    let mut names: Vec<PathBuf> =
-        fs::read_dir(root).expect("root").map(|entry| entry.expect("root").path()).collect();
-    names.sort_unstable();
-    names
 }
 
 /// The files of every sealed entry, to be held against what is there later.

@@ -34,6 +34,22 @@ pub use paused::Paused;
 pub use run::{Invocation, Run, decisions, texts};
 use snapshot::Snapshot;
 
+/// Everything in a directory, sorted.
+pub fn names(root: &Path) -> Vec<PathBuf> {
+    let mut names: Vec<PathBuf> =
+        fs::read_dir(root).expect("root").map(|entry| entry.expect("root").path()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Everything in the root that is named like trash.
+pub fn trash(root: &Path) -> Vec<PathBuf> {
+    let is_trash = |path: &PathBuf| {
+        path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b".trash."))
+    };
+    names(root).into_iter().filter(is_trash).collect()
+}
+
 /// Media segments in an entry that `sealed` and `partial` make.
 pub const SEGMENTS: u64 = 3;
 const INIT_BYTES: u64 = 64;

@@ -1,10 +1,11 @@
 //! Directories that do not behave: mounts, files that cannot be read, calls that fail.
 
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::common::{Age, Size, TestCache, decisions, key, need};
+use crate::common::{Age, Size, TestCache, decisions, key, need, trash};
 
 const SWEEP: [&str; 5] = ["sweep", "--max-size", "0", "--min-budget", "0"];
 
@@ -192,10 +193,7 @@ fn a_directory_that_is_not_empty_after_all_is_emptied_again() {
     let strace = ["strace", "-f", "-o", "/dev/null", "-e", inject];
     let cache = pair();
     cache.command(SWEEP).under(strace).run().success().removed(["a", "b"]);
-    let names = fs::read_dir(cache.root()).unwrap().map(|name| name.unwrap().file_name());
-    let trash: Vec<_> =
-        names.filter(|name| name.as_encoded_bytes().starts_with(b".trash.")).collect();
-    assert!(trash.is_empty(), "{trash:?}");
+    assert_eq!(trash(&cache.root()), Vec::<PathBuf>::new());
 }
 
 #[test]

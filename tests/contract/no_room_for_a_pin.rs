@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use hls_cache::daemon::{Busy, Cache, Lookup, Start, Writer};
 
-use crate::common::{Age, Paused, Size, TestCache, decisions, key, pin_name};
+use crate::common::{Age, Paused, Size, TestCache, decisions, key, pin_name, trash};
 
 /// A root where not one more file can be made.
 fn full() -> Option<TestCache> {
@@ -72,25 +72,16 @@ fn a_run_empties_its_own_trash_before_it_goes_on_without_a_lock() {
     let no_room = ["linkat:error=ENOSPC:when=1", "openat:error=ENOSPC:when=2"];
     let command = cache.command(["sweep", "--max-entries", "0"]);
     let Some(run) = command.pause_among("renameat", &[&entry, &pin], &no_room) else { return };
-    let trash: Vec<_> = fs::read_dir(cache.root())
-        .unwrap()
-        .map(|name| name.unwrap().path())
-        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(".trash."))
-        .collect();
+    let trash = trash(&cache.root());
     assert_eq!(trash.len(), 1, "a was deleted before b was touched");
     assert!(trash[0].join(".complete").exists(), "b left its name whole, under its lock");
     run.resume().success().removed(["a", "b"]);
 }
 
 /// A run that has renamed `a` without its lock, because there was no room for the pin, twice.
-fn renamed_without_a_lock(cache: &TestCache) -> Option<Paused<'_>> {
-    renamed_without_a_lock_by(cache, false)
-}
-
-fn renamed_without_a_lock_by(cache: &TestCache, force: bool) -> Option<Paused<'_>> {
+fn renamed_without_a_lock<'c>(cache: &'c TestCache, options: &[&str]) -> Option<Paused<'c>> {
     let (entry, pin) = (key("a"), pin_name("a"));
-    let force = force.then_some("--force");
-    let command = cache.command(["--json", "invalidate", &entry].into_iter().chain(force));
+    let command = cache.command([&["--json", "invalidate", &entry], options].concat());
     // The pin is looked for, and then created: by a link or, failing that, plainly.
     let no_room = ["linkat:error=ENOSPC", "openat:error=ENOSPC:when=2+2"];
     command.pause_among("renameat", &[&entry, &pin], &no_room)
@@ -99,7 +90,7 @@ fn renamed_without_a_lock_by(cache: &TestCache, force: bool) -> Option<Paused<'_
 #[test]
 fn a_reader_who_found_room_for_a_pin_after_the_rename_gets_the_name_back() {
     let cache = TestCache::new().sealed("a", 10.kib(), 5.days());
-    let Some(run) = renamed_without_a_lock(&cache) else { return };
+    let Some(run) = renamed_without_a_lock(&cache, &[]) else { return };
     assert!(!cache.has("a") && !cache.pin_path("a").exists());
     let _reader = cache.pin("a");
     let run = run.resume().code(3);
@@ -110,9 +101,10 @@ fn a_reader_who_found_room_for_a_pin_after_the_rename_gets_the_name_back() {
 
 #[test]
 fn an_entry_renamed_without_a_lock_goes_where_nobody_pins_it_and_by_force_where_somebody_does() {
-    for (force, pinned) in [(false, false), (true, false), (true, true)] {
+    let force = &["--force"][..];
+    for (options, pinned) in [(&[][..], false), (force, false), (force, true)] {
         let cache = TestCache::new().sealed("a", 10.kib(), 5.days());
-        let Some(run) = renamed_without_a_lock_by(&cache, force) else { return };
+        let Some(run) = renamed_without_a_lock(&cache, options) else { return };
         let _reader = pinned.then(|| cache.pin("a"));
         run.resume().success().removed(["a"]);
     }
@@ -122,13 +114,12 @@ fn an_entry_renamed_without_a_lock_goes_where_nobody_pins_it_and_by_force_where_
 #[test]
 fn a_name_is_not_given_back_over_a_new_entry() {
     let cache = TestCache::new().sealed("a", 10.kib(), 5.days());
-    let Some(run) = renamed_without_a_lock(&cache) else { return };
+    let Some(run) = renamed_without_a_lock(&cache, &[]) else { return };
     let _reader = cache.pin("a");
     fs::create_dir(cache.entry_path("a")).unwrap();
     let run = run.resume().success();
     assert_eq!(fs::read_dir(cache.entry_path("a")).unwrap().count(), 0, "{run}");
-    let mut names = fs::read_dir(cache.root()).unwrap().map(|name| name.unwrap().file_name());
-    assert!(!names.any(|name| name.to_string_lossy().starts_with(".trash.")), "{run}");
+    assert!(trash(&cache.root()).is_empty(), "{run}");
 }
 
 /// Found by `tests/models`, where `known_holes` has the trace. Here the deletion is held at its first segment;
